@@ -1,0 +1,230 @@
+/** The JSON that Secateur prints and writes. A contract: tests, scripts and the webview read it. Types only. */
+
+export type UnitKind = 'channel' | 'neuron' | 'head' | 'expert' | 'exit' | 'feature';
+export type MetricName = 'accuracy' | 'cross-entropy' | 'kl' | 'mse' | 'agreement';
+export type DeviceName = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
+export type MethodName =
+  | 'shapley'
+  | 'leave-one-out'
+  | 'magnitude'
+  | 'magnitude-l2'
+  | 'activation'
+  | 'random';
+
+export interface ModelRef {
+  path: string;
+  sha256: string;
+  bytes: number;
+}
+
+export interface DataRef {
+  /** Path as given, or `synthetic`. */
+  path: string;
+  /** SHA-256 over the arrays that were read, names included. */
+  fingerprint: string;
+  samples: number;
+}
+
+export interface LayerInfo {
+  name: string;
+  op: string;
+  parameters: number;
+  macs: number;
+  /** Shape of the first output; a string is a symbolic dim, null unknown. */
+  shape: (number | string | null)[] | null;
+  /** Bytes of all outputs for one sample; null when a shape is unknown. */
+  activationBytes: number | null;
+  /** The group whose units this layer produces, if any. */
+  group?: string;
+}
+
+export interface GroupInfo {
+  id: string;
+  kind: UnitKind;
+  size: number;
+  /** Names of the nodes that produce the units. */
+  layers: string[];
+  /** Names of the nodes that contract or mix them. */
+  consumers: string[];
+  /** Elements of weight tensors that go when all units go (each tensor element once per group). */
+  parameters: number;
+  /** MACs of the layers and consumers that depend on the group's width. */
+  macs: number;
+  prunable: boolean;
+  reason?: string;
+}
+
+export interface PortInfo {
+  name: string;
+  type: string;
+  shape: (number | string | null)[] | null;
+}
+
+/** `inspect --json` */
+export interface InspectReport {
+  model: ModelRef & { opset: number; irVersion: number; producer: string };
+  totals: { parameters: number; macs: number; nodes: number };
+  inputs: PortInfo[];
+  outputs: PortInfo[];
+  layers: LayerInfo[];
+  groups: GroupInfo[];
+  moe: unknown[];
+  exits: unknown[];
+  metadata: Record<string, string>;
+  /** Share of parameters and MACs that lies in prunable groups, 0..1. */
+  prunable: { parameters: number; macs: number };
+  warnings: string[];
+}
+
+/** How the output that the metric reads was understood. */
+export type Reading = 'logits' | 'probabilities' | 'log-probabilities' | 'binary-logit' | 'binary-probability' | 'regression';
+
+/** `evaluate --json` */
+export interface EvaluateReport {
+  metric: MetricName;
+  value: number;
+  /** Standard error of the mean over samples, where the metric is a mean. */
+  stderr?: number;
+  samples: number;
+  output: string;
+  reading: Reading;
+  holdout?: { value: number; stderr?: number; samples: number };
+  device: DeviceName;
+  warnings: string[];
+}
+
+export interface UnitScore {
+  index: number;
+  score: number;
+  stderr?: number;
+}
+
+export interface GroupRanks {
+  id: string;
+  kind: UnitKind;
+  layers: string[];
+  size: number;
+  /** Metric with all units open and with none. */
+  value: { full: number; empty: number } | null;
+  evaluations: number;
+  units: UnitScore[];
+  /** Method actually used where it differs from the one asked for: exact enumeration of small groups. */
+  estimator?: string;
+  /** True when all intervals score ± 1.96 SE overlap: no order is supported by the data. */
+  noSignal?: boolean;
+  seconds: number;
+}
+
+/** `*.ranks.json` for one method */
+export interface Ranks {
+  format: 'secateur-ranks/1';
+  model: ModelRef;
+  data: DataRef;
+  method: MethodName;
+  metric: MetricName | null;
+  output?: string;
+  reading?: Reading;
+  seed: number;
+  device: DeviceName;
+  budget: number;
+  tolerance: number;
+  seconds: number;
+  /** False when the run was cancelled and holds what was computed by then. */
+  complete: boolean;
+  groups: GroupRanks[];
+  /** What is needed to go on with the run: permutation sums per group, by id. */
+  resume?: unknown;
+  warnings: string[];
+}
+
+/** `*.ranks.json` for several methods */
+export interface RanksByMethod {
+  format: 'secateur-ranks/1';
+  methods: Ranks[];
+}
+
+export type TargetKind = 'keep-macs' | 'keep-params' | 'keep-units' | 'max-drop';
+export type Allocation = 'global' | 'uniform';
+
+export interface PlanGroup {
+  id: string;
+  /** Sorted unit indices that stay. */
+  keep: number[];
+  /** Locked by the user: all units stay. */
+  frozen?: boolean;
+}
+
+/** `*.plan.json` */
+export interface Plan {
+  format: 'secateur-plan/1';
+  model: ModelRef;
+  groups: PlanGroup[];
+  target: { kind: TargetKind; value: number } | { kind: 'manual' };
+  allocation: Allocation | 'manual';
+  minKeep: number;
+  roundTo: number;
+  /** Which ranks it was made from. */
+  from: { method: MethodName; metric: MetricName | null; seed: number; data: DataRef } | null;
+}
+
+export interface SideReport {
+  bytes: number;
+  parameters: number;
+  macs: number;
+  /** Metric on the data that was searched or ranked on. */
+  value: number | null;
+  /** Metric on held-out data. */
+  holdout: number | null;
+  /** Median of single-batch runs in milliseconds. */
+  latencyMs: number | null;
+}
+
+export interface Equivalence {
+  /** Worst output of pruned against gated model. */
+  maxAbsDiff: number;
+  maxRelDiff: number;
+  /** max(1e-5, 10 × the same figure of the original between optimisations on and off); fp16 1e-2. */
+  tolerance: number;
+  samples: number;
+}
+
+/** `prune --json` */
+export interface PruneReport {
+  format: 'secateur-prune/1';
+  model: ModelRef;
+  data: DataRef;
+  metric: MetricName;
+  before: SideReport;
+  after: SideReport;
+  equivalence: Equivalence;
+  plan: Plan;
+  output: string;
+  device: DeviceName;
+  seconds: number;
+  warnings: string[];
+  /** Outputs whose shape shrank with the units (routing probabilities), by name. */
+  shrunkOutputs: string[];
+}
+
+/** `compare --json` */
+export interface CompareReport {
+  a: SideReport & { path: string };
+  b: SideReport & { path: string };
+  delta: { [K in keyof SideReport]: number | null };
+  /** Samples whose answer differs, where the models answer with a class. */
+  changed: { samples: number; share: number; indices: number[] } | null;
+  /** Outputs' distance. */
+  outputs: { name: string; maxAbsDiff: number; maxRelDiff: number }[];
+  layers: { name: string; op: string; a: { parameters: number; macs: number } | null; b: { parameters: number; macs: number } | null }[];
+  warnings: string[];
+}
+
+/** One layer's cost as a product, so that a prediction for any plan takes microseconds. */
+export interface CostTerm {
+  layer: string;
+  /** MACs and parameters per unit of the product of all factors. */
+  macs: number;
+  parameters: number;
+  /** Size of an axis = fixed + Σ over groups of multiplicity × kept units. */
+  factors: { fixed: number; groups: { id: string; multiplicity: number }[] }[];
+}

@@ -1,0 +1,178 @@
+/**
+ * The messages between webview, extension host and engine. One shape for both hops: the host passes on what is the
+ * engine's and answers the rest itself. Types only, so that the webview can share them.
+ */
+import type { ErrorCode } from './errors.ts';
+import type {
+  CompareReport, CostTerm, DeviceName, EvaluateReport, GroupRanks, InspectReport, MethodName, MetricName, Plan,
+  PruneReport, Ranks, Reading, TargetKind, Allocation,
+} from './formats.ts';
+
+export interface WireError {
+  code: ErrorCode;
+  message: string;
+  hint: string;
+}
+
+/** What the user chose as data; null path: synthetic inputs. */
+export interface DataSpec {
+  path: string | null;
+  holdout?: string | null;
+  /** At most so many samples (first n after a seeded shuffle); undefined: all. */
+  samples?: number;
+  seed: number;
+  /** Constant inputs, by name. */
+  constants?: Record<string, number>;
+  output?: string;
+  /** Label column of a CSV file. */
+  label?: string;
+}
+
+export interface DataSummary {
+  path: string | null;
+  synthetic: boolean;
+  samples: number;
+  holdoutSamples: number;
+  fingerprint: string;
+  hasLabels: boolean;
+  classes: number | null;
+  output: string;
+  reading: Reading;
+  /** Metrics that this data allows; the first is the default. */
+  metrics: MetricName[];
+  /** Plain sentences that the editor shows in the warning colour. */
+  warnings: string[];
+}
+
+/** Where a measured value stands while it is being refined. */
+export interface Measured {
+  value: number;
+  stderr: number | null;
+  samples: number;
+  /** False while more samples are to come. */
+  final: boolean;
+  /** The same metric of the unpruned model on the same samples. */
+  reference: number;
+  predicted: { macs: number; parameters: number };
+}
+
+export type KeepByGroup = Record<string, number[]>;
+
+/** Methods of the engine process: params and result of each. All take the model by path. */
+export interface EngineMethods {
+  'inspect': { params: { model: string }; result: InspectReport & { costTerms: CostTerm[] } };
+  'describe-data': { params: { model: string; data: DataSpec; device: DeviceName | 'auto' }; result: DataSummary };
+  'evaluate': {
+    params: { model: string; data: DataSpec; metric?: MetricName; device: DeviceName | 'auto' };
+    result: EvaluateReport;
+  };
+  /** Progress carries `partial` GroupRanks while groups converge. Cancelling resolves with what was computed. */
+  'rank': {
+    params: {
+      model: string; data: DataSpec; method: MethodName; metric?: MetricName; groups?: string[];
+      budget?: number; tolerance?: number; seed: number; device: DeviceName | 'auto'; resume?: Ranks;
+    };
+    result: Ranks;
+  };
+  'plan': {
+    params: {
+      model: string; data: DataSpec; ranks: Ranks; target: { kind: TargetKind; value: number };
+      allocation: Allocation; minKeep: number; roundTo: number; frozen: string[];
+      metric?: MetricName; device: DeviceName | 'auto'; seed: number;
+    };
+    result: { plan: Plan; predicted: { macs: number; parameters: number }; value: number | null };
+  };
+  /** Value of the gated model for a keep-set; progress carries `partial` Measured on growing subsets. */
+  'measure': {
+    params: { model: string; data: DataSpec; keep: KeepByGroup; metric?: MetricName; device: DeviceName | 'auto' };
+    result: Measured;
+  };
+  'prune': {
+    params: { model: string; data: DataSpec; plan: Plan; out: string; metric?: MetricName; device: DeviceName | 'auto' };
+    result: PruneReport;
+  };
+  'compare': {
+    params: { a: string; b: string; data: DataSpec; metric?: MetricName; device: DeviceName | 'auto' };
+    result: CompareReport;
+  };
+  'devices': { params: Record<string, never>; result: { name: DeviceName; available: boolean; note: string }[] };
+}
+
+export interface DataChoice {
+  path: string | null;
+  label: string;
+}
+
+/** What the editor remembers for one model, across hidden tabs and reloads. Small: no arrays of samples. */
+export interface ViewState {
+  view: 'overview' | 'ranks' | 'prune';
+  selectedGroup: string | null;
+  costUnit: 'macs' | 'parameters';
+  data: DataSpec | null;
+  device: DeviceName | 'auto';
+  method: MethodName;
+  metric: MetricName | null;
+  budget: number;
+  tolerance: number;
+  target: { kind: TargetKind; value: number };
+  frozen: string[];
+  minKeep: number;
+  roundTo: number;
+  /** Keep-sets of the present plan, if any. */
+  keep: KeepByGroup | null;
+  /** Earlier measured points of the curve. */
+  history: { keep: KeepByGroup; macs: number; parameters: number; value: number }[];
+}
+
+/** Methods that the extension host answers for the webview, besides those of the engine (params without `model`). */
+export interface HostMethods {
+  'hello': {
+    params: { state: Partial<ViewState> | null };
+    result: { model: string; name: string; defaults: Partial<ViewState>; dataChoices: DataChoice[]; ranks: Ranks | null };
+  };
+  'save-state': { params: { state: ViewState }; result: null };
+  /** Opens a file dialog; null when dismissed. */
+  'pick-data': { params: { kind: 'file' | 'folder' }; result: DataChoice | null };
+  /** Where to export to: a save dialog with a proposal that is never the model itself; null when dismissed. */
+  'pick-export': { params: { suggestion: string }; result: string | null };
+  'save-ranks': { params: { ranks: Ranks }; result: { path: string } };
+  'save-plan': { params: { plan: Plan }; result: { path: string } | null };
+  'open-beside': { params: { path: string }; result: null };
+  'reveal': { params: { path: string }; result: null };
+  'copy': { params: { text: string }; result: null };
+  'show-log': { params: Record<string, never>; result: null };
+  'restart-engine': { params: Record<string, never>; result: null };
+}
+
+type WithoutModel<T> = T extends { params: infer P; result: infer R } ? { params: Omit<P, 'model'>; result: R } : never;
+/** Everything a webview may ask: the host fills in the model's path. */
+export type WebviewMethods = HostMethods & { [K in keyof EngineMethods]: WithoutModel<EngineMethods[K]> };
+
+export interface Progress {
+  /** 0..1, or null when it cannot be told. */
+  fraction: number | null;
+  /** Short, for people: `ranking b3.conv1, 412 of 2 000 evaluations`. */
+  note: string;
+  partial?: GroupRanks | Measured;
+}
+
+/** Client to server. Every request is answered by exactly one result or error with its id. */
+export type ClientMessage =
+  | { kind: 'request'; id: number; method: string; params: unknown }
+  | { kind: 'cancel'; id: number };
+/** Server to client. */
+export type ServerMessage =
+  | { kind: 'result'; id: number; result: unknown }
+  | { kind: 'error'; id: number; error: WireError }
+  | { kind: 'progress'; id: number; progress: Progress }
+  | { kind: 'event'; event: HostEvent };
+
+/** Unasked messages of the extension host to the webview. */
+export type HostEvent =
+  | { type: 'engine-died'; message: string }
+  | { type: 'engine-restarted' }
+  /** The model file changed on disk: what is shown is stale. */
+  | { type: 'model-changed' }
+  | { type: 'job'; job: { title: string; fraction: number | null; note: string } | null }
+  /** A palette command asks the view to change or act. */
+  | { type: 'show'; view: ViewState['view'] };
