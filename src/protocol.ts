@@ -128,8 +128,17 @@ export interface ViewState {
 export interface HostMethods {
   'hello': {
     params: { state: Partial<ViewState> | null };
-    result: { model: string; name: string; defaults: Partial<ViewState>; dataChoices: DataChoice[]; ranks: Ranks | null };
+    result: {
+      model: string; name: string; defaults: Partial<ViewState>; dataChoices: DataChoice[];
+      /** Last ranks of this model in this workspace, and the last of each method; check `model.sha256` for staleness. */
+      ranks: Ranks | null;
+      ranksByMethod: Partial<Record<MethodName, Ranks>>;
+      /** A job of this model that is still running: it was started before the view was hidden or reloaded. */
+      job: JobInfo | null;
+    };
   };
+  /** Cancels every running job of this model, also those that an earlier view started. */
+  'stop-jobs': { params: Record<string, never>; result: null };
   'save-state': { params: { state: ViewState }; result: null };
   /** Opens a file dialog; null when dismissed. */
   'pick-data': { params: { kind: 'file' | 'folder' }; result: DataChoice | null };
@@ -167,12 +176,26 @@ export type ServerMessage =
   | { kind: 'progress'; id: number; progress: Progress }
   | { kind: 'event'; event: HostEvent };
 
+/** A running job as shown in the header. `partial` as in Progress. */
+export interface JobInfo {
+  method: string;
+  title: string;
+  fraction: number | null;
+  note: string;
+  partial?: GroupRanks | Measured;
+}
+
 /** Unasked messages of the extension host to the webview. */
 export type HostEvent =
   | { type: 'engine-died'; message: string }
   | { type: 'engine-restarted' }
   /** The model file changed on disk: what is shown is stale. */
   | { type: 'model-changed' }
-  | { type: 'job'; job: { title: string; fraction: number | null; note: string } | null }
+  /** Progress of a job that an earlier view of this model started (the view was hidden meanwhile); null when it ended. */
+  | { type: 'job'; job: JobInfo | null }
+  /** Such a job has ended with ranks. */
+  | { type: 'ranks'; ranks: Ranks }
+  /** Data was chosen by the palette command. */
+  | { type: 'data'; data: DataSpec; choice: DataChoice }
   /** A palette command asks the view to change or act. */
   | { type: 'show'; view: ViewState['view'] };
