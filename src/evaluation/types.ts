@@ -24,4 +24,9 @@ export interface OutputReading {
   reading: Reading;
   /** Axis of the classes in that output; −1 for single-logit and regression outputs. */
   classAxis: number;
+  /**
+   * The other float outputs, where the metric reads all of them (no labels: KL and relative MSE are means over outputs;
+   * KL over those that are distributions). Undefined: only `output` counts.
+   */
+  also?: OutputReading[];
 }
