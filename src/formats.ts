@@ -52,6 +52,8 @@ export interface GroupInfo {
   macs: number;
   prunable: boolean;
   reason?: string;
+  /** Units by block, where a keep-set must keep equally many of each (grouped Conv, GroupNorm). */
+  blocks?: number[][];
 }
 
 export interface PortInfo {

@@ -120,6 +120,11 @@ export interface ViewState {
   roundTo: number;
   /** Keep-sets of the present plan, if any. */
   keep: KeepByGroup | null;
+  /** True when cut lines were moved by hand, so that `keep` no longer follows `target`. */
+  manual?: boolean;
+  allocation?: Allocation;
+  /** Metric that the live card measures; null: accuracy where the data allows it, else the first one. */
+  judge?: MetricName | null;
   /** Earlier measured points of the curve. */
   history: { keep: KeepByGroup; macs: number; parameters: number; value: number }[];
 }
