@@ -1,0 +1,23 @@
+import { SecateurError } from '../errors.ts';
+import type { CoalitionGame } from '../evaluation/types.ts';
+import type { MethodName } from '../formats.ts';
+import type { ActivationSource, RankContext } from './types.ts';
+
+/** The context's game, checked to be that of the group. @throws SecateurError 'internal' without one */
+export function requireGame(method: MethodName, context: RankContext): CoalitionGame {
+  const { game, group } = context;
+  if (!game) throw new SecateurError('internal', `Method ${method} needs the game of group '${group.id}'.`);
+  if (game.players !== group.size)
+    throw new SecateurError(
+      'internal',
+      `The game of group '${group.id}' has ${game.players} players for ${group.size} units.`,
+    );
+  return game;
+}
+
+/** The context's activation source. @throws SecateurError 'internal' without one */
+export function requireActivations(method: MethodName, context: RankContext): ActivationSource {
+  if (!context.activations)
+    throw new SecateurError('internal', `Method ${method} needs the activations of group '${context.group.id}'.`);
+  return context.activations;
+}

@@ -1,0 +1,43 @@
+/** Groups of at most so many units are enumerated: 2^12 = 4 096 coalitions give exact values. */
+export const MAX_EXACT_UNITS = 12;
+
+/** Coalitions that an enumeration may take even if the budget is smaller. */
+export const EXACT_COALITIONS = 4096;
+
+/** First look at the standard errors after so many pairs of permutations. */
+export const FIRST_CHECK = 3;
+
+/** Tolerance when none is given: the largest standard error is at most 5 % of the spread of the scores. */
+export const DEFAULT_TOLERANCE = 0.05;
+
+/**
+ * Budget when none is given: ten pairs of permutations (20 coalitions per unit) up to 2 000 coalitions, and beyond
+ * that (groups of more than 333 units) three pairs, the fewest that give usable standard errors.
+ */
+export function defaultBudget(size: number): number {
+  return Math.max(pairEvaluations(size, FIRST_CHECK), Math.min(2000, 20 * size));
+}
+
+/** Coalitions that `pairs` pairs take: all prefixes of a permutation and of its reverse, and the full and empty one. */
+export function pairEvaluations(size: number, pairs: number): number {
+  return 2 + pairs * 2 * (size - 1);
+}
+
+/** Whether the group's Shapley values are enumerated: up to 12 units, or more where the budget pays for all subsets. */
+export function isEnumerated(size: number, budget: number): boolean {
+  return size <= 20 && 2 ** size <= Math.max(budget, EXACT_COALITIONS);
+}
+
+/** After how many pairs the standard errors are looked at next: 3, 4, 5, 7, 9, 12, 15, 19, 24, … (a quarter more each time). */
+export function nextCheck(pairs: number): number {
+  let check = FIRST_CHECK;
+  while (check <= pairs) check = Math.max(check + 1, Math.ceil(check * 1.25));
+  return check;
+}
+
+/** What a Shapley run of a group takes at most. */
+export function plannedShapleyEvaluations(size: number, budget = defaultBudget(size)): number {
+  if (isEnumerated(size, budget)) return 2 ** size;
+  const pairs = Math.floor((budget - 2) / (2 * (size - 1)));
+  return pairs > 0 ? pairEvaluations(size, pairs) : Math.max(2, 2 * Math.floor(budget / 2));
+}

@@ -1,0 +1,79 @@
+import type { CoalitionGame } from '../evaluation/types.ts';
+import type { GroupRanks, MethodName } from '../formats.ts';
+import type { Group } from '../units/types.ts';
+
+/** What a method may ask about activations; the engine answers from runs of the graph. */
+export interface ActivationSource {
+  /**
+   * Mean over samples and positions of |activation| of each unit, at the gate's place (what the consumers read), on
+   * the data. With several gate sites: the mean over the sites.
+   * @throws SecateurError 'cancelled' when the signal fires
+   */
+  meanAbs(group: Group, signal?: AbortSignal): Promise<Float64Array>;
+}
+
+/** What a ranking may draw on. Only what the method `needs` has to be there. */
+export interface RankContext {
+  /** The group as the structure analysis found it (magnitude reads its weights). */
+  group: Group;
+  /** Its game; see openGame in evaluation/coalitions. */
+  game?: CoalitionGame;
+  activations?: ActivationSource;
+}
+
+/** State of an unfinished or finished run of one group, kept in `Ranks.resume` by group id. Plain JSON. */
+export interface RankState {
+  kind: string;
+  [key: string]: unknown;
+}
+
+export interface RankOptions {
+  seed: number;
+  /** Coalitions to evaluate for this group at most; undefined: `defaultBudget`. Enumeration of small groups ignores it. */
+  budget?: number;
+  /** Stop when the largest standard error is at most so much of the spread of the scores; 0: go on to the budget. */
+  tolerance?: number;
+  /** What an earlier run of the same group, method, seed and data returned as `resume`. */
+  resume?: RankState;
+}
+
+/** Told after every batch of coalitions, so that a bar moves and a cancel is seen. */
+export interface RankProgress {
+  /** Coalitions evaluated so far, those of a resumed run included. */
+  evaluations: number;
+  /** Coalitions that the run will take if it goes to its end. */
+  planned: number;
+  /** Scores so far; present when they changed since the last call. */
+  partial?: GroupRanks;
+}
+
+export interface RankOutcome {
+  ranks: GroupRanks;
+  /** False when the run was cancelled: `ranks` holds what was computed by then. */
+  complete: boolean;
+  /** To go on later exactly as if the run had not been stopped. */
+  resume?: RankState;
+}
+
+/** A way to score the units of a group. One file per method; `registry.ts` lists them. */
+export interface RankMethod {
+  name: MethodName;
+  /** For menus: `Shapley value`. */
+  label: string;
+  /** One sentence for a tooltip. */
+  description: string;
+  needs: 'game' | 'weights' | 'activations' | 'nothing';
+  /**
+   * True when scores of different groups are in one unit (the metric's), so that a plan may compare them as they are;
+   * false when a plan has to normalise them per group first.
+   */
+  comparable: boolean;
+  /** Coalitions that a group of `size` units will take at most; 0 for methods without a game. */
+  plannedEvaluations(size: number, budget?: number): number;
+  rank(
+    context: RankContext,
+    options: RankOptions,
+    signal?: AbortSignal,
+    onProgress?: (progress: RankProgress) => void,
+  ): Promise<RankOutcome>;
+}
