@@ -206,12 +206,20 @@ export interface PruneReport {
   warnings: string[];
   /** Outputs whose shape shrank with the units (routing probabilities), by name. */
   shrunkOutputs: string[];
+  /** How many samples the held-out values stand on; 0 without held-out data. */
+  holdoutSamples: number;
+  /** Units of each group of the plan before the prune. */
+  groupSizes: Record<string, number>;
 }
 
 /** `compare --json` */
 export interface CompareReport {
   a: SideReport & { path: string };
   b: SideReport & { path: string };
+  /** Of `value` and `holdout`; null where the models' outputs allow none. */
+  metric: MetricName | null;
+  samples: number;
+  holdoutSamples: number;
   delta: { [K in keyof SideReport]: number | null };
   /** Samples whose answer differs, where the models answer with a class. */
   changed: { samples: number; share: number; indices: number[] } | null;

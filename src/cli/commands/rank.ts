@@ -1,0 +1,140 @@
+import type { Command } from 'commander';
+import type { GroupRanks, MethodName, Ranks, RanksByMethod } from '../../formats.ts';
+import { SecateurError } from '../../errors.ts';
+import { checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
+import { inputsOf, readRanks } from '../files.ts';
+import { duration, metricValue, significant } from '../numbers.ts';
+import type { DataOptions } from '../options.ts';
+import { addCommonOptions, addDataOptions, collect, dataSpec, globTest, METHODS, methodList, modelPath, positiveNumber, wholeNumber } from '../options.ts';
+import type { Session } from '../run.ts';
+import { print, printWarnings, runSession } from '../run.ts';
+import { table } from '../table.ts';
+
+interface RankOptions extends DataOptions {
+  method: MethodName[];
+  group?: string[];
+  budget?: number;
+  tolerance?: number;
+  out?: string;
+  resume?: string;
+}
+
+export function addRank(program: Command): void {
+  const command = program
+    .command('rank')
+    .description('importance of every unit, by one or several methods')
+    .argument('<model>', 'an ONNX file')
+    .requiredOption('--method <names>', `one or several of ${METHODS.join(', ')}, with commas`, methodList)
+    .option('--group <id>', 'only this group (* and ? as in file names); may be repeated', collect)
+    .option('--budget <n>', 'evaluations per group (one evaluation: one coalition on all samples used)', wholeNumber(1))
+    .option('--tolerance <t>', 'stop when standard errors are below this share of the spread of the scores', positiveNumber)
+    .option('--out <file>', 'write the ranks here, such as model.ranks.json')
+    .option('--resume <file>', 'go on from the ranks of an earlier run');
+  addCommonOptions(addDataOptions(command)).addHelpText(
+    'after',
+    `
+Examples:
+  $ secateur rank model.onnx --data calib.npz --method shapley --out model.ranks.json
+  $ secateur rank model.onnx --data calib.npz --method shapley,magnitude --group 'stem*' --budget 500
+  $ secateur rank model.onnx --data calib.npz --method shapley --resume model.ranks.json --budget 5000 --out model.ranks.json
+
+Ctrl-C stops within a second; with --out, what was computed by then is written and --resume goes on from it.`,
+  );
+  command.action((model: string, options: RankOptions) => runSession((session) => rank(session, model, options)));
+}
+
+async function rank(session: Session, modelArgument: string, options: RankOptions): Promise<void> {
+  const started = performance.now();
+  const model = modelPath(modelArgument);
+  const data = dataSpec(options);
+  const inputs = inputsOf(model, options);
+  // Before hours of work, not after.
+  const out = options.out ? checkTarget(options.out, inputs) : null;
+  const earlier = options.resume ? readRanks(options.resume) : [];
+  for (const method of options.resume ? options.method : []) {
+    if (!earlier.some((r) => r.method === method)) throw new SecateurError('usage', `${options.resume} has no ranks by ${method} to go on from.`);
+  }
+  const groups = options.group ? await matchGroups(session, model, options.group) : undefined;
+
+  const results: Ranks[] = [];
+  for (const method of options.method) {
+    if (session.signal.aborted) break;
+    const { metric, budget, tolerance, seed, device } = options;
+    const resume = earlier.find((r) => r.method === method);
+    const stage = options.method.length > 1 ? method : undefined;
+    try {
+      results.push(await session.request('rank', { model, data, method, metric, groups, budget, tolerance, seed, device, resume }, stage));
+    } catch (thrown) {
+      // What earlier methods computed is kept when a later one is cancelled before its first group.
+      if (!session.signal.aborted || results.length === 0) throw thrown;
+    }
+  }
+  const complete = results.length === options.method.length && results.every((r) => r.complete);
+  const report: Ranks | RanksByMethod = options.method.length === 1 ? results[0] : { format: 'secateur-ranks/1', methods: results };
+  if (out) writeJsonFile(out, report, inputs);
+  printWarnings(session, results.flatMap((r) => r.warnings), options.json);
+  if (!complete) {
+    const kept = out ? `What was computed is in ${out}; --resume ${out} goes on from it.` : 'Nothing was kept: there is no --out.';
+    throw new SecateurError('cancelled', 'Ranking was cancelled.', kept);
+  }
+  print(options.json, report, () => {
+    const parts = results.map((r) => describe(r, options.method.length > 1));
+    parts.push(out ? `Wrote ${out} in ${duration(performance.now() - started)}.` : 'Not written to a file: add --out model.ranks.json to keep the ranks.');
+    return parts.join('\n\n');
+  });
+}
+
+async function matchGroups(session: Session, model: string, patterns: readonly string[]): Promise<string[]> {
+  const { groups } = await session.request('inspect', { model });
+  const wanted = new Set<string>();
+  for (const pattern of patterns) {
+    const exact = groups.filter((g) => g.id === pattern);
+    const found = exact.length > 0 ? exact : groups.filter((g) => g.prunable && globTest(pattern)(g.id));
+    if (found.length === 0) {
+      const ids = groups.filter((g) => g.prunable).map((g) => g.id);
+      throw new SecateurError('usage', `No group matches '${pattern}'.`, ids.length ? `Prunable groups: ${ids.slice(0, 12).join(', ')}${ids.length > 12 ? ', …' : ''}.` : 'The model has no prunable groups.');
+    }
+    for (const g of found) wanted.add(g.id);
+  }
+  return groups.filter((g) => wanted.has(g.id)).map((g) => g.id);
+}
+
+function describe(ranks: Ranks, withTitle: boolean): string {
+  const rows = ranks.groups.map((g) => [
+    g.id,
+    String(g.size),
+    g.value && ranks.metric ? metricValue(ranks.metric, g.value.full, ranks.data.samples) : '',
+    g.value && ranks.metric ? metricValue(ranks.metric, g.value.empty, ranks.data.samples) : '',
+    String(g.evaluations),
+    ends(g, 'best'),
+    ends(g, 'worst'),
+    g.noSignal ? 'no signal: these units are interchangeable on this data' : (g.estimator ?? ''),
+  ]);
+  const title = [
+    `Ranked by ${ranks.method}${ranks.metric ? ` of ${ranks.metric}` : ''}`,
+    ranks.metric ? `on ${ranks.data.samples} samples (${ranks.output}, read as ${ranks.reading})` : '',
+    `in ${duration(ranks.seconds * 1000)} on ${ranks.device}`,
+  ];
+  const text = table(
+    [
+      { title: 'group' },
+      { title: 'units', align: 'right' },
+      { title: 'all open', align: 'right' },
+      { title: 'none', align: 'right' },
+      { title: 'evaluations', align: 'right' },
+      { title: 'most important' },
+      { title: 'least important' },
+      { title: '' },
+    ],
+    rows,
+  );
+  return `${withTitle ? `== ${ranks.method} ==\n` : ''}${title.filter(Boolean).join(' ')}\n\n${text}`;
+}
+
+function ends(group: GroupRanks, which: 'best' | 'worst'): string {
+  const sorted = [...group.units].sort((a, b) => (which === 'best' ? b.score - a.score : a.score - b.score) || a.index - b.index);
+  return sorted
+    .slice(0, 2)
+    .map((u) => `#${u.index} ${significant(u.score, 2)}${u.stderr ? `±${significant(u.stderr, 1)}` : ''}`)
+    .join(', ');
+}
