@@ -1,0 +1,78 @@
+import { readdir } from 'node:fs/promises';
+import type { Dirent } from 'node:fs';
+import { basename, dirname, extname, join } from 'node:path';
+import type { DataChoice } from '../protocol.ts';
+
+const ARRAYS = new Set(['.npz', '.npy', '.csv']);
+const IMAGES = new Set(['.png', '.jpg', '.jpeg']);
+/** Words by which people call the data that a model is tried on, the best for ranking first. */
+const CALIBRATION = ['calib', 'valid', 'val', 'train', 'data', 'images', 'sample'];
+const HELD_OUT = ['test', 'holdout', 'heldout', 'held-out', 'held_out', 'eval'];
+/** A folder is looked into only so far: it may hold a million images. */
+const LOOK_AT = 50;
+const MOST = 20;
+
+/** How likely it is that a file is meant as calibration data: lower is likelier. Held-out data comes last. */
+function preference(path: string): number {
+  const name = basename(path).toLowerCase();
+  const word = CALIBRATION.findIndex((start) => name.startsWith(start) || name.includes(`.${start}`));
+  if (word >= 0) return word;
+  return HELD_OUT.some((start) => name.startsWith(start)) ? CALIBRATION.length + 1 : CALIBRATION.length;
+}
+
+async function list(folder: string): Promise<Dirent[]> {
+  try {
+    return await readdir(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
+
+const isImage = (entry: Dirent): boolean => entry.isFile() && IMAGES.has(extname(entry.name).toLowerCase());
+
+/** Whether a folder holds images, directly or in sub-folders named after their classes. */
+async function holdsImages(folder: string): Promise<boolean> {
+  const entries = (await list(folder)).slice(0, LOOK_AT);
+  if (entries.some(isImage)) return true;
+  const first = entries.find((entry) => entry.isDirectory());
+  return first !== undefined && (await list(join(folder, first.name))).slice(0, LOOK_AT).some(isImage);
+}
+
+/**
+ * Files and folders near a model that may be data for it: arrays and tables in its own folder, there and in sub-folders
+ * named like data (`calib`, `data`, `test`, …), and folders of images. Sorted by how likely they are meant for ranking.
+ */
+export async function proposeData(modelPath: string): Promise<DataChoice[]> {
+  const home = dirname(modelPath);
+  const paths: string[] = [];
+  for (const entry of await list(home)) {
+    const path = join(home, entry.name);
+    if (entry.isFile() && ARRAYS.has(extname(entry.name).toLowerCase())) paths.push(path);
+    else if (entry.isDirectory() && preference(path) !== CALIBRATION.length) {
+      if (await holdsImages(path)) paths.push(path);
+      for (const inner of (await list(path)).slice(0, LOOK_AT)) {
+        if (inner.isFile() && ARRAYS.has(extname(inner.name).toLowerCase())) paths.push(join(path, inner.name));
+      }
+    }
+  }
+  paths.sort((a, b) => preference(a) - preference(b) || a.localeCompare(b));
+  return paths.slice(0, MOST).map((path) => ({ path, label: labelOf(path, home) }));
+}
+
+/** A short name: relative to the model's folder where it lies inside, else with its parent folder. */
+export function labelOf(path: string, home: string): string {
+  if (path.startsWith(home)) return path.slice(home.length + 1);
+  return join(basename(dirname(path)), basename(path));
+}
+
+/** Data to begin with: what lies beside the model and is called calibration data; with held-out data beside it, if any. */
+export function dataToBeginWith(choices: readonly DataChoice[]): { path: string; holdout: string | null } | null {
+  const first = choices.find(({ path }) => path !== null && preference(path) === 0);
+  if (!first?.path) return null;
+  const extension = extname(first.path);
+  const holdout = choices.find(({ path }) => {
+    if (path === null || extname(path) !== extension || dirname(path) !== dirname(first.path as string)) return false;
+    return preference(path) === CALIBRATION.length + 1;
+  });
+  return { path: first.path, holdout: holdout?.path ?? null };
+}
