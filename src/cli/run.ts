@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { asSecateurError, SecateurError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
-import { startEngine } from '../engine/process/client.ts';
+import { ENGINE_FILE, startEngine } from '../engine/process/client.ts';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
 import { ProgressDisplay } from './progress.ts';
 
@@ -43,7 +43,7 @@ export async function runSession(work: (session: Session) => Promise<void>): Pro
   };
   const engineLog: string[] = [];
   const engine = startEngine({
-    entry: process.env.SECATEUR_ENGINE ?? fileURLToPath(new URL('./engine.mjs', import.meta.url)),
+    entry: process.env.SECATEUR_ENGINE ?? fileURLToPath(new URL(`./${ENGINE_FILE}`, import.meta.url)),
     log: (line) => {
       engineLog.push(line);
       if (process.env.SECATEUR_DEBUG) process.stderr.write(`engine: ${line}\n`);
