@@ -238,3 +238,21 @@ export interface CostTerm {
   /** Size of an axis = fixed + Σ over groups of multiplicity × kept units. */
   factors: { fixed: number; groups: { id: string; multiplicity: number }[] }[];
 }
+
+/** One step of a removal order: these units go from that group. */
+export interface RemovalStep {
+  group: string;
+  /** One unit, or as many as rounding and blocks take at a time. */
+  units: number[];
+  /** The whole model's cost once this and all earlier steps are taken. */
+  macsAfter: number;
+  parametersAfter: number;
+}
+
+/** All cuts of an allocation at once: the plan of any target is the first so many steps. */
+export interface RemovalOrder {
+  /** Cost with nothing removed. */
+  macs: number;
+  parameters: number;
+  steps: RemovalStep[];
+}
