@@ -55,15 +55,14 @@ async function openLogger(_name, file) {
   return new FileLogger(file);
 }
 
-module.exports = {
-  version: 0,
-  Logger: class extends FileLogger {
-    constructor(_kind, _name, file) {
-      super(file);
-    }
-  },
-  createRotatingLogger: openLogger,
-  createAsyncRotatingLogger: openLogger,
-  setLevel() {},
-  setFlushOn() {},
+// One assignment each: VS Code imports this by name, and node finds names of a CommonJS module only in this form.
+exports.version = 0;
+exports.Logger = class extends FileLogger {
+  constructor(_kind, _name, file) {
+    super(file);
+  }
 };
+exports.createRotatingLogger = openLogger;
+exports.createAsyncRotatingLogger = openLogger;
+exports.setLevel = () => {};
+exports.setFlushOn = () => {};
