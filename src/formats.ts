@@ -249,7 +249,10 @@ export interface RemovalStep {
   parametersAfter: number;
 }
 
-/** All cuts of an allocation at once: the plan of any target is the first so many steps. */
+/**
+ * All cuts of an allocation at once: every prefix is a plan. The plan of a cost target is the first prefix that reaches
+ * it, with the last steps taken back where they overshoot.
+ */
 export interface RemovalOrder {
   /** Cost with nothing removed. */
   macs: number;

@@ -5,7 +5,7 @@
 import type { ErrorCode } from './errors.ts';
 import type {
   CompareReport, CostTerm, DeviceName, EvaluateReport, GroupRanks, InspectReport, MethodName, MetricName, Plan,
-  PruneReport, Ranks, Reading, TargetKind, Allocation,
+  PruneReport, Ranks, Reading, RemovalOrder, TargetKind, Allocation,
 } from './formats.ts';
 
 export interface WireError {
@@ -80,7 +80,17 @@ export interface EngineMethods {
       allocation: Allocation; minKeep: number; roundTo: number; frozen: string[];
       metric?: MetricName; device: DeviceName | 'auto'; seed: number;
     };
-    result: { plan: Plan; predicted: { macs: number; parameters: number }; value: number | null };
+    result: {
+      plan: Plan;
+      predicted: { macs: number; parameters: number };
+      value: number | null;
+      /** All cuts of this allocation, for dragging: about the plan of a target is its first so many steps. */
+      order?: RemovalOrder;
+      /** Plain sentences: a target out of reach, groups without ranks. */
+      messages?: string[];
+      /** Cuts that a max-drop search measured. */
+      measured?: { macs: number; parameters: number; value: number }[];
+    };
   };
   /** Value of the gated model for a keep-set; progress carries `partial` Measured on growing subsets. */
   'measure': {
