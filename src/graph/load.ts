@@ -4,6 +4,7 @@ import { AttributeProto_AttributeType as Kind, type AttributeProto, type Functio
 import { readModelBytes, readModelFile } from '../onnx/read.ts';
 import { tensorFromProto } from '../onnx/tensor-proto.ts';
 import { Graph, Node, Value, type Attribute, type FunctionDef, type Model } from './ir.ts';
+import { noteOrphans } from './orphans.ts';
 import { sortTopologically } from './sort.ts';
 import { typeFromProto } from './value-type.ts';
 
@@ -94,6 +95,7 @@ class Loader {
       v.proto = info;
     }
     graph.proto = proto;
+    noteOrphans(proto, graph);
     // Held by the IR from here on; the rest of the message is only looked up when the model is saved.
     proto.node = [];
     proto.initializer = [];

@@ -6,6 +6,7 @@ import {
 } from '../onnx/onnx_pb.ts';
 import { tensorToProto, type TensorSink } from '../onnx/tensor-proto.ts';
 import type { Attribute, FunctionDef, Graph, Model, Node, Value } from './ir.ts';
+import { isOrphan } from './orphans.ts';
 import { typeToProto } from './value-type.ts';
 
 /** The ModelProto of a model: the messages it was read from, with what the IR says merged into them. */
@@ -55,18 +56,23 @@ function graphToProto(graph: Graph, sink: TensorSink): GraphProto {
   const declared = new Map((base?.output ?? []).map((info) => [info.name, info]));
   proto.output = graph.outputs.map((v) => outputToProto(v, declared.get(v.name)));
   proto.sparseInitializer = (base?.sparseInitializer ?? []).filter((t) => graph.values.has(t.values?.name ?? ''));
-  proto.valueInfo = valueInfo(graph, base?.valueInfo ?? []);
-  proto.quantizationAnnotation = (base?.quantizationAnnotation ?? []).filter((a) => graph.values.has(a.tensorName));
+  proto.valueInfo = valueInfo(graph, base);
+  proto.quantizationAnnotation = (base?.quantizationAnnotation ?? []).filter(
+    (a) => graph.values.has(a.tensorName) || isOrphan(base, a.tensorName),
+  );
   return proto;
 }
 
 /** Entries that the file had, with types as they are now, for values that still exist. */
-function valueInfo(graph: Graph, base: readonly ValueInfoProto[]): ValueInfoProto[] {
+function valueInfo(graph: Graph, base: GraphProto | FunctionProto | undefined): ValueInfoProto[] {
   const out: ValueInfoProto[] = [];
   const written = new Set<Value>([...graph.inputs, ...graph.outputs]);
-  for (const info of base) {
+  for (const info of base?.valueInfo ?? []) {
     const v = graph.values.get(info.name);
-    if (!v) continue;
+    if (!v) {
+      if (isOrphan(base as GraphProto, info.name)) out.push(info);
+      continue;
+    }
     written.add(v);
     const entry = valueToProto(v, info);
     if (entry.type || !info.type) out.push(entry);
@@ -139,7 +145,7 @@ function functionToProto(f: FunctionDef, sink: TensorSink): FunctionProto {
   proto.input = f.body.inputs.map((v) => v.name);
   proto.output = f.body.outputs.map((v) => v.name);
   proto.node = f.body.nodes.map((n) => nodeToProto(n, sink));
-  proto.valueInfo = valueInfo(f.body, base?.valueInfo ?? []);
+  proto.valueInfo = valueInfo(f.body, base);
   return proto;
 }
 
