@@ -111,6 +111,8 @@ export interface EngineMethods {
 export interface DataChoice {
   path: string | null;
   label: string;
+  /** Held-out data that lies beside it. */
+  holdout?: string;
 }
 
 /** What the editor remembers for one model, across hidden tabs and reloads. Small: no arrays of samples. */

@@ -86,5 +86,5 @@ async function chooseData({ editors, actions }: CommandServices, model: vscode.U
   );
   const picked = await vscode.window.showQuickPick(items, { title: `Data for ${labelOf(model.fsPath, home)}` });
   const choice = await picked?.choose();
-  if (choice) await editors.open(model, { type: 'data', data: dataSpec(model, choice.path), choice });
+  if (choice) await editors.open(model, { type: 'data', data: dataSpec(model, choice), choice });
 }

@@ -1,10 +1,10 @@
 import { basename } from 'node:path';
 import * as vscode from 'vscode';
 import type { CompareReport, SideReport } from '../formats.ts';
-import type { DataSpec, ViewState } from '../protocol.ts';
-import { dataToBeginWith, proposeData } from './data-choices.ts';
+import type { DataSpec } from '../protocol.ts';
 import type { CommandServices } from './commands.ts';
-import { dataSpec, defaultsFromSettings } from './settings.ts';
+import { defaultsFromSettings } from './settings.ts';
+import { currentData } from './view-memory.ts';
 
 const SCHEME = 'secateur-report';
 
@@ -34,7 +34,7 @@ export class ReportDocuments implements vscode.TextDocumentContentProvider {
 
 /** Runs a comparison of two models on the first one's data, with progress that can be cancelled, and shows the report. */
 export async function compareModels(services: CommandServices, a: vscode.Uri, b: vscode.Uri): Promise<void> {
-  const data = await dataOf(services, a);
+  const data = await currentData(services.memento, a);
   const names = `${basename(a.fsPath)} and ${basename(b.fsPath)}`;
   const options = { location: vscode.ProgressLocation.Notification, title: `Comparing ${names}`, cancellable: true };
   const report = await vscode.window.withProgress(options, (progress, token) => {
@@ -48,13 +48,6 @@ export async function compareModels(services: CommandServices, a: vscode.Uri, b:
     );
   });
   await ReportDocuments.show(`${basename(a.fsPath)} ↔ ${basename(b.fsPath)}.md`, compareMarkdown(report, data));
-}
-
-async function dataOf({ memento }: CommandServices, model: vscode.Uri): Promise<DataSpec> {
-  const saved = memento.get<ViewState>(`view:${model.toString()}`)?.data;
-  if (saved) return saved;
-  const begin = dataToBeginWith(await proposeData(model.fsPath));
-  return dataSpec(model, begin?.path ?? null, begin?.holdout);
 }
 
 const ROWS: [keyof SideReport, string, (value: number) => string][] = [

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import type { Dirent } from 'node:fs';
-import { basename, dirname, extname, join } from 'node:path';
+import { basename, dirname, extname, join, sep } from 'node:path';
 import type { DataChoice } from '../protocol.ts';
 
 const ARRAYS = new Set(['.npz', '.npy', '.csv']);
@@ -8,6 +8,7 @@ const IMAGES = new Set(['.png', '.jpg', '.jpeg']);
 /** Words by which people call the data that a model is tried on, the best for ranking first. */
 const CALIBRATION = ['calib', 'valid', 'val', 'train', 'data', 'images', 'sample'];
 const HELD_OUT = ['test', 'holdout', 'heldout', 'held-out', 'held_out', 'eval'];
+const HELD_OUT_PREFERENCE = CALIBRATION.length + 1;
 /** A folder is looked into only so far: it may hold a million images. */
 const LOOK_AT = 50;
 const MOST = 20;
@@ -17,7 +18,7 @@ function preference(path: string): number {
   const name = basename(path).toLowerCase();
   const word = CALIBRATION.findIndex((start) => name.startsWith(start) || name.includes(`.${start}`));
   if (word >= 0) return word;
-  return HELD_OUT.some((start) => name.startsWith(start)) ? CALIBRATION.length + 1 : CALIBRATION.length;
+  return HELD_OUT.some((start) => name.startsWith(start)) ? HELD_OUT_PREFERENCE : CALIBRATION.length;
 }
 
 async function list(folder: string): Promise<Dirent[]> {
@@ -56,23 +57,28 @@ export async function proposeData(modelPath: string): Promise<DataChoice[]> {
     }
   }
   paths.sort((a, b) => preference(a) - preference(b) || a.localeCompare(b));
-  return paths.slice(0, MOST).map((path) => ({ path, label: labelOf(path, home) }));
+  return paths.slice(0, MOST).map((path) => {
+    const holdout = heldOutBeside(path, paths);
+    return { path, label: labelOf(path, home), ...(holdout ? { holdout } : {}) };
+  });
+}
+
+/** Data of the same kind in the same folder whose name says that it is for judging, not for choosing. */
+function heldOutBeside(path: string, paths: readonly string[]): string | undefined {
+  if (preference(path) === HELD_OUT_PREFERENCE) return undefined;
+  return paths.find(
+    (other) =>
+      preference(other) === HELD_OUT_PREFERENCE && dirname(other) === dirname(path) && extname(other) === extname(path),
+  );
 }
 
 /** A short name: relative to the model's folder where it lies inside, else with its parent folder. */
 export function labelOf(path: string, home: string): string {
-  if (path.startsWith(home)) return path.slice(home.length + 1);
+  if (path.startsWith(join(home, sep))) return path.slice(home.length + 1);
   return join(basename(dirname(path)), basename(path));
 }
 
-/** Data to begin with: what lies beside the model and is called calibration data; with held-out data beside it, if any. */
-export function dataToBeginWith(choices: readonly DataChoice[]): { path: string; holdout: string | null } | null {
-  const first = choices.find(({ path }) => path !== null && preference(path) === 0);
-  if (!first?.path) return null;
-  const extension = extname(first.path);
-  const holdout = choices.find(({ path }) => {
-    if (path === null || extname(path) !== extension || dirname(path) !== dirname(first.path as string)) return false;
-    return preference(path) === CALIBRATION.length + 1;
-  });
-  return { path: first.path, holdout: holdout?.path ?? null };
+/** Data to begin with: what lies beside the model and is called calibration data. */
+export function dataToBeginWith(choices: readonly DataChoice[]): DataChoice | undefined {
+  return choices.find(({ path }) => path !== null && preference(path) === 0);
 }

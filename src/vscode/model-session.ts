@@ -4,12 +4,13 @@ import * as vscode from 'vscode';
 import { SecateurError } from '../errors.ts';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
 import type { MethodName, Ranks } from '../formats.ts';
-import type { DataSpec, HostEvent, HostMethods, JobInfo, Progress, ViewState } from '../protocol.ts';
+import type { HostEvent, HostMethods, JobInfo, Progress, ViewState } from '../protocol.ts';
 import { dataToBeginWith, labelOf, proposeData } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
 import type { RanksByMethod, RanksStore } from './ranks-store.ts';
 import { mergeRanks } from './ranks-store.ts';
 import { dataSpec, defaultsFromSettings } from './settings.ts';
+import { savedView, saveView } from './view-memory.ts';
 
 /** Jobs that go on while nobody looks. The others only serve a view and end with it. */
 const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare', 'plan']);
@@ -63,17 +64,13 @@ export class ModelSession implements vscode.Disposable {
     return this.uri.fsPath;
   }
 
-  private get stateKey(): string {
-    return `view:${this.uri.toString()}`;
-  }
-
   /** A view has started: what it needs to draw itself. Its events follow the answer. */
   async hello(view: View): Promise<HostMethods['hello']['result']> {
     const [{ last, byMethod }, dataChoices] = await Promise.all([this.storedRanks(), proposeData(this.path)]);
     this.views.add(view);
-    const saved = this.savedState();
+    const saved = savedView(this.services.memento, this.uri);
     const begin = dataToBeginWith(dataChoices);
-    const data = saved?.data ?? dataSpec(this.uri, begin?.path ?? null, begin?.holdout);
+    const data = saved?.data ?? dataSpec(this.uri, begin);
     if (data.path !== null && !dataChoices.some(({ path }) => path === data.path)) {
       dataChoices.unshift({ path: data.path, label: labelOf(data.path, vscode.Uri.joinPath(this.uri, '..').fsPath) });
     }
@@ -100,20 +97,8 @@ export class ModelSession implements vscode.Disposable {
     }
   }
 
-  savedState(): ViewState | undefined {
-    return this.services.memento.get<ViewState>(this.stateKey);
-  }
-
-  async saveState(state: ViewState): Promise<void> {
-    await this.services.memento.update(this.stateKey, state);
-  }
-
-  /** Data as last chosen, or what would be begun with. */
-  async currentData(): Promise<DataSpec> {
-    const saved = this.savedState()?.data;
-    if (saved) return saved;
-    const begin = dataToBeginWith(await proposeData(this.path));
-    return dataSpec(this.uri, begin?.path ?? null, begin?.holdout);
+  saveState(state: ViewState): Promise<void> {
+    return saveView(this.services.memento, this.uri, state);
   }
 
   /** Sends to the views that are there, or keeps it for the first that comes. */

@@ -1,5 +1,5 @@
 import * as vscode from 'vscode';
-import type { DataSpec, ViewState } from '../protocol.ts';
+import type { DataChoice, DataSpec, ViewState } from '../protocol.ts';
 
 /** What the user's settings say for models that have not been opened before. */
 export function defaultsFromSettings(uri: vscode.Uri): Partial<ViewState> {
@@ -17,13 +17,13 @@ export function defaultsFromSettings(uri: vscode.Uri): Partial<ViewState> {
   };
 }
 
-/** The data specification for a file or folder, or for synthetic inputs, with seed and sample limit of the settings. */
-export function dataSpec(uri: vscode.Uri, path: string | null, holdout: string | null = null): DataSpec {
+/** The data specification for a choice, or for synthetic inputs when there is none, with seed and sample limit of the settings. */
+export function dataSpec(uri: vscode.Uri, choice: DataChoice | undefined): DataSpec {
   const settings = vscode.workspace.getConfiguration('secateur', uri);
   const samples = settings.get<number>('samples', 0);
   return {
-    path,
-    ...(holdout === null ? {} : { holdout }),
+    path: choice?.path ?? null,
+    ...(choice?.holdout ? { holdout: choice.holdout } : {}),
     ...(samples > 0 ? { samples } : {}),
     seed: settings.get<number>('seed', 0),
   };
