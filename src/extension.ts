@@ -29,7 +29,9 @@ export function activate(context: vscode.ExtensionContext): void {
     ReportDocuments.register(),
     registerCommands({ editors, engine, actions, memento, log }),
   );
-  log.info(`Secateur ${context.extension.packageJSON.version} on ${process.platform}-${process.arch}, node ${process.version}`);
+  log.info(
+    `Secateur ${context.extension.packageJSON.version} on ${process.platform}-${process.arch}, node ${process.version}`,
+  );
 }
 
 /** VS Code waits for this: the engine gets the time to remove unfinished files. */

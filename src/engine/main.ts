@@ -19,7 +19,8 @@ function main(): void {
   const log = (line: string): void => void process.stderr.write(`${line}\n`);
   const server = new EngineServer(handlers, {
     // The callback takes errors of a channel that closes meanwhile; 'disconnect' deals with that.
-    send: (message: ServerMessage) => void (process.connected && send.call(process, message, undefined, {}, () => undefined)),
+    send: (message: ServerMessage) =>
+      void (process.connected && send.call(process, message, undefined, {}, () => undefined)),
     log,
   });
   process.on('message', (message: ClientMessage) => server.receive(message));

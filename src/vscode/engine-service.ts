@@ -28,7 +28,11 @@ export class EngineService implements vscode.Disposable {
     return this.client.death;
   }
 
-  async request<M extends EngineMethod>(method: M, params: ParamsOf<M>, options: RequestOptions = {}): Promise<ResultOf<M>> {
+  async request<M extends EngineMethod>(
+    method: M,
+    params: ParamsOf<M>,
+    options: RequestOptions = {},
+  ): Promise<ResultOf<M>> {
     const started = performance.now();
     const took = (): string => `${Math.round(performance.now() - started)} ms`;
     this.log.debug(`${method} started`);
@@ -38,7 +42,8 @@ export class EngineService implements vscode.Disposable {
       return result;
     } catch (error) {
       const line = error instanceof Error ? error.message : String(error);
-      if (options.signal?.aborted || line === 'The job was cancelled.') this.log.debug(`${method} cancelled after ${took()}`);
+      if (options.signal?.aborted || line === 'The job was cancelled.')
+        this.log.debug(`${method} cancelled after ${took()}`);
       else this.log.error(`${method} failed after ${took()}: ${line}`);
       throw error;
     }

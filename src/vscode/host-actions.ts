@@ -65,7 +65,10 @@ export class HostActions {
   }
 
   async savePlan(model: vscode.Uri, plan: Plan): Promise<{ path: string } | null> {
-    const proposal = await freeName(dirname(model.fsPath), `${basename(model.fsPath).replace(/\.onnx$/i, '')}.plan.json`);
+    const proposal = await freeName(
+      dirname(model.fsPath),
+      `${basename(model.fsPath).replace(/\.onnx$/i, '')}.plan.json`,
+    );
     const picked = await vscode.window.showSaveDialog({
       title: 'Save the plan',
       defaultUri: vscode.Uri.file(proposal),
@@ -78,7 +81,8 @@ export class HostActions {
 
   async openBeside(path: string): Promise<null> {
     const uri = vscode.Uri.file(path);
-    if (/\.onnx$/i.test(path)) await vscode.commands.executeCommand('vscode.openWith', uri, EDITOR, vscode.ViewColumn.Beside);
+    if (/\.onnx$/i.test(path))
+      await vscode.commands.executeCommand('vscode.openWith', uri, EDITOR, vscode.ViewColumn.Beside);
     else await vscode.commands.executeCommand('vscode.open', uri, vscode.ViewColumn.Beside);
     return null;
   }
@@ -109,7 +113,10 @@ export class HostActions {
 
 async function write(path: string, content: unknown): Promise<void> {
   try {
-    await vscode.workspace.fs.writeFile(vscode.Uri.file(path), new TextEncoder().encode(`${JSON.stringify(content)}\n`));
+    await vscode.workspace.fs.writeFile(
+      vscode.Uri.file(path),
+      new TextEncoder().encode(`${JSON.stringify(content)}\n`),
+    );
   } catch (error) {
     throw new SecateurError('io', `${path} could not be written.`, 'Is the folder writable?', { cause: error });
   }

@@ -6,7 +6,8 @@ import * as vscode from 'vscode';
  * content, no evaluation of strings.
  */
 export function editorHtml(webview: vscode.Webview, extensionUri: vscode.Uri, title: string): string {
-  const file = (name: string): string => webview.asWebviewUri(vscode.Uri.joinPath(extensionUri, 'dist', name)).toString();
+  const file = (name: string): string =>
+    webview.asWebviewUri(vscode.Uri.joinPath(extensionUri, 'dist', name)).toString();
   const nonce = randomBytes(18).toString('base64');
   const policy = [
     `default-src 'none'`,

@@ -53,7 +53,11 @@ export class ModelEditorProvider implements vscode.CustomReadonlyEditorProvider<
 
   openCustomDocument(uri: vscode.Uri): ModelDocument {
     if (uri.scheme !== 'file') {
-      throw new SecateurError('unsupported', `Secateur opens models on disk, not from ${uri.scheme}.`, 'Save the file first.');
+      throw new SecateurError(
+        'unsupported',
+        `Secateur opens models on disk, not from ${uri.scheme}.`,
+        'Save the file first.',
+      );
     }
     const session = new ModelSession(uri, this.services);
     this.sessions.set(uri.toString(), session);

@@ -8,13 +8,18 @@ import type { HostEvent, HostMethods, JobInfo, Progress, ViewState } from '../pr
 import { dataToBeginWith, labelOf, proposeData } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
 import type { RanksByMethod, RanksStore } from './ranks-store.ts';
-import { mergeRanks } from './ranks-store.ts';
+import { mergeRanks } from './merge-ranks.ts';
 import { dataSpec, defaultsFromSettings } from './settings.ts';
 import { savedView, saveView } from './view-memory.ts';
 
 /** Jobs that go on while nobody looks. The others only serve a view and end with it. */
 const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare', 'plan']);
-const TITLES: Partial<Record<EngineMethod, string>> = { rank: 'Ranking', prune: 'Pruning', compare: 'Comparing', plan: 'Planning' };
+const TITLES: Partial<Record<EngineMethod, string>> = {
+  rank: 'Ranking',
+  prune: 'Pruning',
+  compare: 'Comparing',
+  plan: 'Planning',
+};
 
 /** One context of a webview: hiding a tab ends it, showing the tab again begins another one. */
 export interface View {
@@ -219,7 +224,12 @@ export class ModelSession implements vscode.Disposable {
         this.broadcast({ type: 'model-changed' });
       }, 300);
     };
-    this.disposables.push(watcher, watcher.onDidChange(changed), watcher.onDidCreate(changed), watcher.onDidDelete(changed));
+    this.disposables.push(
+      watcher,
+      watcher.onDidChange(changed),
+      watcher.onDidCreate(changed),
+      watcher.onDidDelete(changed),
+    );
     this.disposables.push({ dispose: () => clearTimeout(timer) });
   }
 }

@@ -75,7 +75,9 @@ export class WebviewRouter {
       if (requests === this.requests) void this.webview.postMessage(answer);
     };
     try {
-      const result = await this.answer(method, params, abort.signal, (progress) => post({ kind: 'progress', id, progress }));
+      const result = await this.answer(method, params, abort.signal, (progress) =>
+        post({ kind: 'progress', id, progress }),
+      );
       post({ kind: 'result', id, result });
     } catch (thrown) {
       if (!(thrown instanceof SecateurError)) this.log.error(thrown instanceof Error ? thrown : String(thrown));

@@ -15,7 +15,9 @@ export async function until(what, probe, { timeout = 15_000, interval = 100 } = 
       last = error;
     }
     if (performance.now() > end) {
-      throw new Error(`${what}: not within ${timeout / 1000} s${last ? ` (${String(last.message).split('\n')[0]})` : ''}`);
+      throw new Error(
+        `${what}: not within ${timeout / 1000} s${last ? ` (${String(last.message).split('\n')[0]})` : ''}`,
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, interval));
   }
@@ -53,7 +55,10 @@ export class Harness {
     } catch (error) {
       this.failed++;
       console.log(`not ok ${number} - ${name} # ${this.seconds} s`);
-      for (const line of String(error.stack ?? error).split('\n').slice(0, 12)) console.log(`  ${line}`);
+      for (const line of String(error.stack ?? error)
+        .split('\n')
+        .slice(0, 12))
+        console.log(`  ${line}`);
       await this.keepEvidence(number, name).catch((why) => console.log(`  no evidence kept: ${why.message}`));
       return undefined;
     }

@@ -58,7 +58,9 @@ export class Workbench {
   /** A file or folder in the explorer by the text of its row. */
   row(name) {
     return this.page.locator('.explorer-folders-view .monaco-list-row').filter({
-      has: this.page.locator('.label-name', { hasText: new RegExp(`^${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`) }),
+      has: this.page.locator('.label-name', {
+        hasText: new RegExp(`^${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`),
+      }),
     });
   }
 
@@ -83,31 +85,45 @@ export class Workbench {
   async contextMenu(row, ...labels) {
     const { page } = this;
     const item = (label) => page.locator('.monaco-menu .action-item', { hasText: label }).first();
-    await until(`"${labels[0]}" in the context menu`, async () => {
-      await row.click({ button: 'right' });
-      await page.locator('.monaco-menu .action-item').first().waitFor({ timeout: 10_000 });
-      if (await item(labels[0]).isVisible()) return true;
-      await page.keyboard.press('Escape');
-      await page.locator('.monaco-menu').first().waitFor({ state: 'detached', timeout: 5000 });
-      return false;
-    }, { timeout: 40_000, interval: 500 });
+    await until(
+      `"${labels[0]}" in the context menu`,
+      async () => {
+        await row.click({ button: 'right' });
+        await page.locator('.monaco-menu .action-item').first().waitFor({ timeout: 10_000 });
+        if (await item(labels[0]).isVisible()) return true;
+        await page.keyboard.press('Escape');
+        await page.locator('.monaco-menu').first().waitFor({ state: 'detached', timeout: 5000 });
+        return false;
+      },
+      { timeout: 40_000, interval: 500 },
+    );
     for (const label of labels) await item(label).click();
   }
 
   /** Runs a command of the palette by its full title. */
   async command(title) {
     const { page } = this;
-    await until(`command "${title}"`, async () => {
-      await page.keyboard.press('Escape');
-      await page.keyboard.press('F1');
-      const input = page.locator('.quick-input-widget input.input');
-      await input.waitFor({ timeout: 5000 });
-      await input.fill(`>${title}`);
-      const row = page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first();
-      if (!(await row.waitFor({ timeout: 2000 }).then(() => true, () => false))) return false;
-      await row.click();
-      return true;
-    }, { timeout: 30_000 });
+    await until(
+      `command "${title}"`,
+      async () => {
+        await page.keyboard.press('Escape');
+        await page.keyboard.press('F1');
+        const input = page.locator('.quick-input-widget input.input');
+        await input.waitFor({ timeout: 5000 });
+        await input.fill(`>${title}`);
+        const row = page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first();
+        if (
+          !(await row.waitFor({ timeout: 2000 }).then(
+            () => true,
+            () => false,
+          ))
+        )
+          return false;
+        await row.click();
+        return true;
+      },
+      { timeout: 30_000 },
+    );
   }
 
   /** Answers VS Code's own file dialog (the one inside the page). */
@@ -117,7 +133,11 @@ export class Workbench {
     const proposed = await until('the proposal of the dialog', () => input.inputValue());
     await input.fill(path ?? proposed);
     // Enter before the dialog has resolved the new text picks the old one; OK waits for it.
-    await this.page.locator('.quick-input-widget:visible').getByRole('button', { name: /^(OK|Prune & Export|Use as Data|Save|Open)$/ }).first().click();
+    await this.page
+      .locator('.quick-input-widget:visible')
+      .getByRole('button', { name: /^(OK|Prune & Export|Use as Data|Save|Open)$/ })
+      .first()
+      .click();
     return proposed;
   }
 

@@ -32,7 +32,9 @@ function link(target, path) {
 /** Installs what is missing. @returns {boolean} whether anything had to be done */
 export function setUpHost() {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    throw new Error('The end-to-end tests run on Linux x64 only: that is what the pinned node of the test host is for.');
+    throw new Error(
+      'The end-to-end tests run on Linux x64 only: that is what the pinned node of the test host is for.',
+    );
   }
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest()) return false;
   npm(here);

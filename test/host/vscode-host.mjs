@@ -80,7 +80,12 @@ export class VsCodeHost {
 
   async start() {
     const quiet = ['--auth', 'none', '--bind-addr', '127.0.0.1:0', '--disable-telemetry', '--disable-update-check'];
-    quiet.push('--disable-workspace-trust', '--disable-getting-started-override', '--disable-proxy', '--ignore-last-opened');
+    quiet.push(
+      '--disable-workspace-trust',
+      '--disable-getting-started-override',
+      '--disable-proxy',
+      '--ignore-last-opened',
+    );
     // A process group of its own: the extension hosts must not outlive the test.
     this.child = spawn(node, [entry, ...this.flags, ...quiet], {
       env: environment(this.home),
@@ -111,7 +116,10 @@ export class VsCodeHost {
   log(name) {
     const root = join(this.userData, 'logs');
     const files = readdirSync(root, { recursive: true }).filter((file) => file.endsWith(`${name}.log`));
-    return files.sort().map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
+    return files
+      .sort()
+      .map((file) => readFileSync(join(root, file), 'utf8'))
+      .join('\n');
   }
 
   async stop() {

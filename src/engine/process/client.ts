@@ -140,7 +140,11 @@ export class EngineClient {
   private start(): ChildProcess {
     const { entry, log } = this.options;
     if (!existsSync(entry)) {
-      throw new SecateurError('engine', `The engine ${entry} is missing.`, 'Build it with `npm run build`, or install Secateur again.');
+      throw new SecateurError(
+        'engine',
+        `The engine ${entry} is missing.`,
+        'Build it with `npm run build`, or install Secateur again.',
+      );
     }
     const child = fork(entry, [], {
       env: engineEnvironment(this.options.env),
@@ -153,7 +157,9 @@ export class EngineClient {
       if (stream) createInterface({ input: stream }).on('line', (line) => log?.(line));
     }
     child.on('message', (message: ServerMessage) => this.receive(message));
-    child.once('error', (error) => this.ended(child, null, null, `The engine process could not be started: ${error.message}.`));
+    child.once('error', (error) =>
+      this.ended(child, null, null, `The engine process could not be started: ${error.message}.`),
+    );
     child.once('exit', (code, signal) => this.ended(child, code, signal));
     return child;
   }
@@ -198,7 +204,9 @@ export class EngineClient {
     const exit = { code, signal, expected, message: sentence ?? describeExit(code, signal, expected) };
     this.lastExit = expected ? null : exit;
     for (const id of [...this.pending.keys()]) {
-      this.take(id)?.reject(new SecateurError('engine', exit.message, expected ? '' : 'Restart the engine and try again.'));
+      this.take(id)?.reject(
+        new SecateurError('engine', exit.message, expected ? '' : 'Restart the engine and try again.'),
+      );
     }
     for (const listener of [...this.exitListeners]) listener(exit);
   }

@@ -50,7 +50,9 @@ export class EngineServer {
 
   /** Answers all running jobs with an error that none of them caught, so that nobody waits for ever. */
   failAll(thrown: unknown): void {
-    this.channel.log(`Uncaught in the engine: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`);
+    this.channel.log(
+      `Uncaught in the engine: ${thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)}`,
+    );
     for (const job of [...this.jobs.values()]) {
       this.answer(job, { kind: 'error', id: job.id, error: toWireError(thrown) });
       job.abort.abort();
@@ -104,12 +106,20 @@ export class EngineServer {
     });
     this.heavyLane = turn.catch(() => undefined);
     const cancelled = new Promise<never>((_, reject) => {
-      job.abort.signal.addEventListener('abort', () => void Promise.race([before, 'waiting']).then((state) => {
-        if (state === 'waiting') reject(cancelledError());
-      }));
+      job.abort.signal.addEventListener(
+        'abort',
+        () =>
+          void Promise.race([before, 'waiting']).then((state) => {
+            if (state === 'waiting') reject(cancelledError());
+          }),
+      );
     });
     if (this.heavyWaiting(job)) {
-      this.channel.send({ kind: 'progress', id: job.id, progress: { fraction: null, note: 'waiting for another job' } });
+      this.channel.send({
+        kind: 'progress',
+        id: job.id,
+        progress: { fraction: null, note: 'waiting for another job' },
+      });
     }
     return Promise.race([turn, cancelled]);
   }
