@@ -1,12 +1,6 @@
 import type { Model, Node } from '../graph/ir.ts';
 import type { UnitKind } from '../formats.ts';
-
-/** How closing a unit acts on a consumer's operand (architecture.md, idea 1). */
-export type GateMode =
-  /** The operand is multiplied by the gate: closed units are 0. */
-  | 'multiply'
-  /** Closed units become the lowest value (ReduceMax, ArgMax, Softmax over the axis). */
-  | 'minus-infinity';
+import type { Flow } from './flow.ts';
 
 /** One operand of one consumer that a group's gate stands in front of. */
 export interface GateSite {
@@ -17,10 +11,9 @@ export interface GateSite {
   axis: number;
   /** For each position along the axis the unit's index in the group, or −1 where the position is another group's or fixed. */
   units: Int32Array;
-  mode: GateMode;
 }
 
-/** An axis of a weight, or of any value, that loses positions when units go. */
+/** All tensor axes that must lose the same units together. */
 export interface Group {
   /** Readable and stable: the name of the first layer, made unique. */
   id: string;
@@ -39,6 +32,8 @@ export interface Group {
    * Undefined: any keep-set.
    */
   blocks?: number[][];
+  /** For each unit an atom of the flow analysis that stands for it. */
+  atoms: Int32Array;
   /** Producing weight slices, for magnitude: which positions along `axis` of input `input` of `node` belong to a unit. */
   weights: { node: Node; input: number; axis: number; units: Int32Array }[];
 }
@@ -49,6 +44,10 @@ export interface Structure {
   /** In graph order of the first layer. */
   groups: Group[];
   warnings: string[];
+  /** The dimension flow that the groups come from: axes of values, rewrites for surgery. */
+  flow: Flow;
+  /** Readable, unique name of a node of `model`, the same as in `inspect`. */
+  layerName(node: Node): string;
 }
 
 /** For some groups the sorted indices of units that stay; groups that are not named keep all. */

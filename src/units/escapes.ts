@@ -1,0 +1,76 @@
+import type { Node, Value } from '../graph/ir.ts';
+import { describe, type Flow } from './flow.ts';
+
+/** Operands that state a shape and are rewritten when the axes shrink: op to input number. */
+const SHAPE_OPERANDS: Record<string, number> = { Reshape: 1, Expand: 1 };
+
+/**
+ * Freezes axes whose size, read by a Shape node, reaches anything but the shape operand of a Reshape or Expand: a
+ * computation would see another number in the pruned model than in the original.
+ */
+export function freezeEscapingSizes(flow: Flow, nodes: readonly Node[]): void {
+  for (const node of nodes) {
+    if (node.op !== 'Shape' || !node.outputs[0]) continue;
+    const axes = flow.axes(node, 0) ?? [];
+    const start = node.int('start', 0);
+    const from = Math.max(0, start < 0 ? start + axes.length : start);
+    axes.forEach((axis, i) => {
+      if (!(axis instanceof Int32Array) || i < from) return;
+      const sink = escapesTo(flow, node.outputs[0]!, i - from);
+      if (sink) flow.freeze(axis, `its size is used by ${describe(sink)}`);
+    });
+  }
+}
+
+/** The first node that does arithmetic with element `index` of a shape vector; undefined when none does. */
+function escapesTo(flow: Flow, value: Value, index: number): Node | undefined {
+  if (value.isGraphOutput) return value.producer ?? undefined;
+  for (const { node, index: input } of value.uses) {
+    if (SHAPE_OPERANDS[node.op] === input) continue;
+    const next = moveElement(flow, node, input, index);
+    if (next === 'gone') continue;
+    if (next === 'escapes' || !node.outputs[0]) return node;
+    const sink = escapesTo(flow, node.outputs[0], next);
+    if (sink) return sink;
+  }
+  return undefined;
+}
+
+function moveElement(flow: Flow, node: Node, input: number, index: number): number | 'gone' | 'escapes' {
+  switch (node.op) {
+    case 'Identity':
+    case 'Cast':
+    case 'Unsqueeze':
+    case 'Squeeze':
+      return input === 0 ? index : 'escapes';
+    case 'Gather': {
+      const indices = flow.constantInts(node, 1);
+      const size = flow.shape(node.inputs[0])?.[0];
+      if (input !== 0 || !indices || typeof size !== 'number') return 'escapes';
+      const at = indices.map((i) => (i < 0 ? i + size : i)).indexOf(index);
+      return at < 0 ? 'gone' : at;
+    }
+    case 'Slice': {
+      const [starts, ends] = [
+        node.ints('starts') ?? flow.constantInts(node, 1),
+        node.ints('ends') ?? flow.constantInts(node, 2),
+      ];
+      const size = flow.shape(node.inputs[0])?.[0];
+      const steps = node.inputs[4] ? flow.constantInts(node, 4) : [1];
+      if (input !== 0 || !starts || !ends || typeof size !== 'number' || steps?.[0] !== 1) return 'escapes';
+      const clamp = (p: number) => Math.max(0, Math.min(size, p < 0 ? p + size : p));
+      return index >= clamp(starts[0]) && index < clamp(ends[0]) ? index - clamp(starts[0]) : 'gone';
+    }
+    case 'Concat': {
+      let offset = 0;
+      for (let i = 0; i < input; i++) {
+        const size = flow.shape(node.inputs[i])?.[0];
+        if (typeof size !== 'number') return 'escapes';
+        offset += size;
+      }
+      return offset + index;
+    }
+    default:
+      return 'escapes';
+  }
+}

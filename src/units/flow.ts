@@ -1,0 +1,208 @@
+import type { Dim, Node, Value } from '../graph/ir.ts';
+import type { ShapeInfo } from '../graph/shapes/index.ts';
+import { bitsPerElement, DataType, dataTypeName, isFloatType } from '../onnx/data-type.ts';
+import { Atoms, type Labels } from './atoms.ts';
+
+/** What is known of one axis: its atoms, or in words why it is fixed. */
+export type Axis = Labels | string;
+
+/** Where atoms are summed or mixed away: the places for gates. */
+export interface Contraction {
+  node: Node;
+  input: number;
+  axis: number;
+  labels: Labels;
+}
+
+/** An axis of a weight that creates units. */
+export interface Production {
+  node: Node;
+  input: number;
+  axis: number;
+  labels: Labels;
+}
+
+/** An axis that is cut into `blocks` equal runs, of which each must keep equally many positions. */
+export interface BlockConstraint {
+  node: Node;
+  labels: Labels;
+  blocks: number;
+}
+
+/** What surgery tells a rewrite about axes. */
+export interface Kept {
+  /** Positions that stay, ascending. */
+  positions(labels: Labels): Int32Array;
+  count(labels: Labels): number;
+}
+
+/** Adjusts attributes and constants of `node`, the copy in the pruned graph, whose axes have shrunk. */
+export type Rewrite = (node: Node, kept: Kept) => void;
+
+/**
+ * The state of a dimension-flow analysis. Rules read the axes of a node's inputs and set those of its outputs,
+ * unite what must go together, and tell where units are produced and contracted.
+ */
+export class Flow {
+  readonly atoms = new Atoms();
+  readonly contractions: Contraction[] = [];
+  readonly productions: Production[] = [];
+  readonly blocks: BlockConstraint[] = [];
+  /** Axes that stand for the heads of a feature axis that was split. */
+  readonly headSplits: Labels[] = [];
+  readonly rewrites = new Map<Node, Rewrite[]>();
+  /** Axes whose sizes the MACs of a node are a product of. */
+  readonly macAxes = new Map<Node, Labels[]>();
+  /** Axes that the size of a weight is a product of, where they are not its own (blocks of a grouped Conv). */
+  readonly weightAxes = new Map<Value, Labels[]>();
+  private readonly layouts = new Map<Value, Axis[]>();
+  readonly shapes: ShapeInfo;
+  /** Version of ai.onnx. */
+  readonly opset: number;
+
+  constructor(shapes: ShapeInfo, opset: number) {
+    this.shapes = shapes;
+    this.opset = opset;
+  }
+
+  /** Axes of a value; undefined when its rank is unknown. Weights get free atoms at the first look. */
+  axesOf(value: Value): Axis[] | undefined {
+    const known = this.layouts.get(value);
+    if (known) return known;
+    const shape = value.type?.shape;
+    if (!shape) return undefined;
+    let axes: Axis[];
+    if (value.initializer && !value.isGraphInput) {
+      const type = value.initializer.dataType;
+      const whole = bitsPerElement(type) % 8 === 0 && bitsPerElement(type) > 0;
+      axes = value.initializer.dims.map((d) => {
+        if (!whole) return `is stored as packed ${dataTypeName(type)}`;
+        return d > 1 ? this.atoms.fresh(d) : 'has one position';
+      });
+    } else {
+      axes = shape.map(() => (value.isGraphInput ? `comes from the model input ${value.name}` : 'is not tracked'));
+    }
+    this.layouts.set(value, axes);
+    return axes;
+  }
+
+  /** Axes of input `index` of a node; undefined when absent or of unknown rank. */
+  axes(node: Node, index: number): Axis[] | undefined {
+    const value = node.inputs[index];
+    return value ? this.axesOf(value) : undefined;
+  }
+
+  shape(value: Value | null | undefined): Dim[] | undefined {
+    return value?.type?.shape;
+  }
+
+  /** All values with tracked axes. */
+  get tracked(): ReadonlyMap<Value, Axis[]> {
+    return this.layouts;
+  }
+
+  /** Sets the axes of an output. A rank that does not agree with the inferred shape is a bug of a rule: freezes. */
+  setAxes(node: Node, output: number, axes: Axis[]): void {
+    const value = node.outputs[output];
+    if (!value) return;
+    const shape = value.type?.shape;
+    if (shape && shape.length !== axes.length) {
+      for (const axis of axes) this.freeze(axis, `${describe(node)} gives a shape that does not add up`);
+      axes = shape.map(() => `comes from ${describe(node)}`);
+    }
+    if (shape) {
+      axes = axes.map((axis, i) => {
+        if (typeof axis === 'string' || shape[i] === axis.length || typeof shape[i] !== 'number') return axis;
+        this.freeze(axis, `${describe(node)} gives a shape that does not add up`);
+        return `comes from ${describe(node)}`;
+      });
+    }
+    this.layouts.set(value, axes);
+  }
+
+  freeze(axis: Axis | undefined, reason: string): void {
+    if (axis instanceof Int32Array) this.atoms.freeze(axis, reason);
+  }
+
+  /** Makes two axes lose the same positions, and gives the axis that stands for both. */
+  unite(a: Axis, b: Axis): Axis {
+    if (typeof a === 'string') {
+      this.freeze(b, a);
+      return typeof b === 'string' ? a : b;
+    }
+    if (typeof b === 'string') {
+      this.freeze(a, b);
+      return a;
+    }
+    if (a.length !== b.length) {
+      this.freeze(a, 'is combined with an axis of another size');
+      this.freeze(b, 'is combined with an axis of another size');
+      return a;
+    }
+    for (let i = 0; i < a.length; i++) this.atoms.unite(a[i], b[i]);
+    return a;
+  }
+
+  /** Labels for an axis of `size` positions: a fixed one becomes frozen atoms. */
+  labels(axis: Axis, size: number): Labels {
+    if (axis instanceof Int32Array) return axis;
+    const labels = this.atoms.fresh(size);
+    this.atoms.freeze(labels, axis);
+    return labels;
+  }
+
+  /** The node contracts or mixes that axis of that operand: a gate belongs in front of it. */
+  contract(node: Node, input: number, axis: number): void {
+    const labels = this.axes(node, input)?.[axis];
+    if (!(labels instanceof Int32Array)) return;
+    const type = node.inputs[input]!.type!.elemType;
+    if (type !== DataType.UNDEFINED && !isFloatType(type)) this.freeze(labels, `${describe(node)} works on integers`);
+    else this.contractions.push({ node, input, axis, labels });
+  }
+
+  /** That axis of that weight creates the units of the node's output. */
+  produce(node: Node, input: number, axis: number): void {
+    const labels = this.axes(node, input)?.[axis];
+    if (labels instanceof Int32Array) this.productions.push({ node, input, axis, labels });
+  }
+
+  rewrite(node: Node, rewrite: Rewrite): void {
+    const list = this.rewrites.get(node);
+    if (list) list.push(rewrite);
+    else this.rewrites.set(node, [rewrite]);
+  }
+
+  macs(node: Node, axes: (Axis | undefined)[]): void {
+    this.macAxes.set(
+      node,
+      axes.filter((a): a is Labels => a instanceof Int32Array),
+    );
+  }
+
+  /** The op is a wall: what reaches it stays as it is. */
+  barrier(node: Node, reason: string): void {
+    node.inputs.forEach((_, i) => this.axes(node, i)?.forEach((axis) => this.freeze(axis, reason)));
+    node.outputs.forEach((value, i) => {
+      const shape = value?.type?.shape;
+      if (shape)
+        this.setAxes(
+          node,
+          i,
+          shape.map(() => `comes from ${describe(node)}`),
+        );
+    });
+  }
+
+  /** Integers of a constant operand, or undefined when it is not fully known. */
+  constantInts(node: Node, input: number): number[] | undefined {
+    const value = node.inputs[input];
+    if (!value) return undefined;
+    const known = this.shapes.constant(value);
+    return known?.every((d) => typeof d === 'number') ? known : undefined;
+  }
+}
+
+/** `Conv layer1/conv` for messages. */
+export function describe(node: Node): string {
+  return node.name ? `${node.op} "${node.name}"` : node.op;
+}

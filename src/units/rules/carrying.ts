@@ -1,0 +1,175 @@
+import type { Node } from '../../graph/ir.ts';
+import { describe, type Axis, type Flow } from '../flow.ts';
+import { broadcastAxes, fixSpatial } from './contracting.ts';
+import { prunableShape } from '../shape-operand.ts';
+import { axisIndex, same, type Rules } from './rule.ts';
+
+/** One operand in, the same axes out. */
+function unary(node: Node, flow: Flow): void {
+  const axes = flow.axes(node, 0);
+  if (!axes) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  for (let i = 1; i < node.inputs.length; i++)
+    flow.axes(node, i)?.forEach((a) => flow.freeze(a, `is a parameter of ${describe(node)}`));
+  node.outputs.forEach((_, i) => flow.setAxes(node, i, axes));
+}
+
+/** Several operands that broadcast against each other. */
+function elementwise(node: Node, flow: Flow): void {
+  const inputs = node.inputs.flatMap((v, i) => (v ? [i] : []));
+  if (inputs.some((i) => !flow.axes(node, i))) {
+    return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
+  }
+  flow.setAxes(node, 0, broadcastAxes(flow, node, inputs));
+}
+
+/** BatchNormalization: one scale, bias, mean and variance per channel. */
+function batchNorm(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x || x.length < 2) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  let channels = x[1];
+  for (let i = 1; i < 5; i++) {
+    const p = flow.axes(node, i);
+    if (p?.length === 1) channels = flow.unite(channels, p[0]);
+  }
+  flow.setAxes(node, 0, [x[0], channels, ...x.slice(2)]);
+  node.outputs.forEach((value, i) => i > 0 && value && flow.setAxes(node, i, [channels]));
+}
+
+/** InstanceNormalization normalises each channel alone: carried. */
+function instanceNorm(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x || x.length < 3) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  fixSpatial(node, flow, x);
+  let channels = x[1];
+  for (let i = 1; i < 3; i++) channels = flow.unite(channels, flow.axes(node, i)?.[0] ?? 'is not tracked');
+  flow.setAxes(node, 0, [x[0], channels, ...x.slice(2)]);
+}
+
+/** Pools carry batch and channels and mix neighbours. */
+function pool(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x || x.length < 2) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  fixSpatial(node, flow, x);
+  const axes = [x[0], x[1], ...Array<string>(x.length - 2).fill('is a spatial axis')];
+  node.outputs.forEach((_, i) => flow.setAxes(node, i, axes));
+  // Indices count through all channels of a sample.
+  if (node.opType === 'MaxPool' && node.outputs[1]?.uses.length) {
+    flow.freeze(x[1], `${describe(node)} numbers positions across channels`);
+  }
+}
+
+/** Softmax and its kin over an axis: carried beside it, a wall along it. Opset < 13 normalises over all later axes. */
+function softmax(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  const modern = flow.opset >= 13;
+  const axis = axisIndex(node.int('axis', modern ? -1 : 1), x.length);
+  const out = x.map((a, i): Axis => {
+    if (modern ? i !== axis : i < axis) return a;
+    flow.freeze(a, `is normalised over by ${describe(node)}`);
+    return a;
+  });
+  flow.setAxes(node, 0, out);
+}
+
+/** LayerNormalization and RMSNormalization from `axis` on: carried in front of it. */
+function layerNorm(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  const axis = axisIndex(node.int('axis', -1), x.length);
+  const reason = `mean and variance over it in ${describe(node)}`;
+  x.slice(axis).forEach((a) => flow.freeze(a, reason));
+  for (let i = 1; i < node.inputs.length; i++) flow.axes(node, i)?.forEach((a) => flow.freeze(a, reason));
+  flow.setAxes(node, 0, x);
+  node.outputs.forEach(
+    (v, i) =>
+      i > 0 &&
+      v?.type?.shape &&
+      flow.setAxes(
+        node,
+        i,
+        v.type.shape.map(() => `comes from ${describe(node)}`),
+      ),
+  );
+}
+
+/** QuantizeLinear and DequantizeLinear with one scale, or one per position of an axis. */
+function quantize(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const scale = flow.axes(node, 1);
+  if (!x || !scale) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  if (scale.length > 1) return flow.barrier(node, `feeds ${describe(node)}, which is quantised in blocks`);
+  const out = [...x];
+  if (scale.length === 1 && node.inputs[1]?.type?.shape?.[0] !== 1) {
+    const axis = axisIndex(node.int('axis', 1), x.length);
+    if (axis < out.length) {
+      for (let i = 1; i < node.inputs.length; i++) {
+        const p = flow.axes(node, i);
+        if (p?.length === 1) out[axis] = flow.unite(out[axis], p[0]);
+      }
+    }
+  }
+  flow.setAxes(node, 0, out);
+}
+
+/** Resize and Upsample: scales and sizes apply to spatial axes only; others are carried where their size stays. */
+function resize(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const before = flow.shape(node.inputs[0]);
+  const after = flow.shape(node.outputs[0]);
+  if (!x || !before || !after) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  const out = x.map((a, i): Axis => {
+    if (
+      a instanceof Int32Array &&
+      (before[i] !== after[i] || node.string('coordinate_transformation_mode', '') === 'tf_crop_and_resize')
+    ) {
+      flow.freeze(a, `is resized by ${describe(node)}`);
+      return `is resized by ${describe(node)}`;
+    }
+    return i < 2 ? a : 'is a spatial axis';
+  });
+  fixSpatial(node, flow, x);
+  flow.setAxes(node, 0, out);
+  // A `sizes` operand names the channel count too.
+  if (node.inputs[3]) prunableShape(node, flow, 3, out);
+}
+
+/** Pad: carried along axes that are not padded. */
+function pad(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+  const pads = node.ints('pads') ?? flow.constantInts(node, 1);
+  const axes = (node.inputs[3] ? flow.constantInts(node, 3) : x.map((_, i) => i))?.map((a) => axisIndex(a, x.length));
+  if (!pads || !axes || pads.length !== 2 * axes.length) {
+    return flow.barrier(node, `feeds ${describe(node)}, whose pads are not constant`);
+  }
+  const out = [...x];
+  axes.forEach((axis, i) => {
+    if (pads[i] === 0 && pads[i + axes.length] === 0) return;
+    flow.freeze(out[axis], `is padded by ${describe(node)}`);
+    out[axis] = `is padded by ${describe(node)}`;
+  });
+  flow.setAxes(node, 0, out);
+}
+
+const UNARY = `CastLike Relu LeakyRelu Elu Selu Celu ThresholdedRelu Sigmoid HardSigmoid HardSwish Swish Mish Tanh Softplus Softsign Erf Exp Log Sqrt
+  Reciprocal Abs Neg Sign Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Not IsNaN IsInf Identity Cast Clip
+  Gelu Dropout BitwiseNot Bernoulli com.microsoft.Gelu com.microsoft.QuickGelu com.microsoft.FastGeluUnbiased`;
+const ELEMENTWISE = `Add Sub Mul Div Pow Mod Max Min Mean Sum PRelu Where And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual
+  BitShift BitwiseAnd BitwiseOr BitwiseXor com.microsoft.BiasGelu com.microsoft.FastGelu`;
+
+export const carrying: Rules = {
+  ...same(unary, UNARY),
+  ...same(elementwise, ELEMENTWISE),
+  ...same(pool, 'MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool'),
+  ...same(softmax, 'Softmax LogSoftmax Hardmax'),
+  ...same(
+    layerNorm,
+    'LayerNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.SimplifiedLayerNormalization',
+  ),
+  ...same(quantize, 'QuantizeLinear DequantizeLinear com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear'),
+  ...same(resize, 'Resize Upsample'),
+  BatchNormalization: batchNorm,
+  InstanceNormalization: instanceNorm,
+  Pad: pad,
+};

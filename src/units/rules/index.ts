@@ -1,0 +1,21 @@
+import type { Node } from '../../graph/ir.ts';
+import { describe, type Flow } from '../flow.ts';
+import { carrying } from './carrying.ts';
+import { contracting } from './contracting.ts';
+import { moving } from './moving.ts';
+import type { Rules } from './rule.ts';
+
+const RULES: Rules = { ...carrying, ...contracting, ...moving };
+
+/** Applies the rule of a node's op; an op without a rule, or one with subgraphs, is a wall that says so. */
+export function applyRule(node: Node, flow: Flow): void {
+  const rule = node.subgraphs.length ? undefined : RULES[node.op];
+  if (rule) rule(node, flow);
+  else if (node.subgraphs.length) flow.barrier(node, `is used inside ${describe(node)}`);
+  else flow.barrier(node, `feeds ${describe(node)}, which is not understood`);
+}
+
+/** Ops that have a rule. */
+export function knownOps(): string[] {
+  return Object.keys(RULES).sort();
+}

@@ -1,0 +1,318 @@
+import { Tensor } from '../../onnx/tensor.ts';
+import type { Dim, Node } from '../../graph/ir.ts';
+import { describe, type Axis, type Flow } from '../flow.ts';
+import type { Labels } from '../atoms.ts';
+import { regroup } from '../regroup.ts';
+import { prunableShape } from '../shape-operand.ts';
+import { axisIndex, same, type Rules } from './rule.ts';
+
+const unknownShape = (node: Node) => `feeds ${describe(node)}, whose shape is not known`;
+
+/** Reshape and Flatten: axes are merged and split by their sizes. */
+function reshape(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const before = flow.shape(node.inputs[0]);
+  const after = flow.shape(node.outputs[0]);
+  if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
+  const out = regroup(flow, node, x, before, after);
+  flow.setAxes(node, 0, out);
+  if (node.opType === 'Reshape') prunableShape(node, flow, 1, out);
+}
+
+function transpose(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, unknownShape(node));
+  const perm = node.ints('perm') ?? x.map((_, i) => x.length - 1 - i);
+  flow.setAxes(
+    node,
+    0,
+    perm.map((p) => x[p]),
+  );
+}
+
+function squeeze(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const after = flow.shape(node.outputs[0]);
+  const before = flow.shape(node.inputs[0]);
+  if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
+  const given = node.ints('axes') ?? flow.constantInts(node, 1);
+  if (!given && node.inputs[1]) return flow.barrier(node, unknownShape(node));
+  const axes = new Set((given ?? before.flatMap((d, i) => (d === 1 ? [i] : []))).map((a) => axisIndex(a, x.length)));
+  for (const axis of axes) flow.freeze(x[axis], `is squeezed away by ${describe(node)}`);
+  flow.setAxes(
+    node,
+    0,
+    x.filter((_, i) => !axes.has(i)),
+  );
+}
+
+function unsqueeze(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const given = node.ints('axes') ?? flow.constantInts(node, 1);
+  if (!x || !given) return flow.barrier(node, unknownShape(node));
+  const rank = x.length + given.length;
+  const axes = new Set(given.map((a) => axisIndex(a, rank)));
+  let next = 0;
+  flow.setAxes(
+    node,
+    0,
+    Array.from({ length: rank }, (_, i): Axis => (axes.has(i) ? 'has one position' : x[next++])),
+  );
+}
+
+/** Concat joins the positions of one axis; the others go together. */
+function concat(node: Node, flow: Flow): void {
+  const operands = node.inputs.map((_, i) => flow.axes(node, i));
+  const rank = operands[0]?.length ?? 0;
+  if (operands.some((o) => o?.length !== rank) || rank === 0) return flow.barrier(node, unknownShape(node));
+  const axis = axisIndex(node.int('axis', 1), rank);
+  const out = operands[0]!.map((first, i): Axis => {
+    if (i === axis) return joined(node, flow, operands as Axis[][], axis);
+    return operands.slice(1).reduce<Axis>((a, o) => flow.unite(a, o![i]), first);
+  });
+  flow.setAxes(node, 0, out);
+}
+
+function joined(node: Node, flow: Flow, operands: Axis[][], axis: number): Axis {
+  if (operands.every((o) => typeof o[axis] === 'string')) return operands[0][axis];
+  const parts: Labels[] = [];
+  for (const [i, operand] of operands.entries()) {
+    const size = flow.shape(node.inputs[i])?.[axis];
+    if (typeof size !== 'number') {
+      operands.forEach((o) => flow.freeze(o[axis], `is joined by ${describe(node)} with an axis of unknown size`));
+      return `comes from ${describe(node)}`;
+    }
+    parts.push(flow.labels(operand[axis], size));
+  }
+  const labels = new Int32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    labels.set(part, at);
+    at += part.length;
+  }
+  return labels;
+}
+
+/** Split: each output takes a run of positions; constant sizes follow what stays. */
+function split(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, unknownShape(node));
+  const axis = axisIndex(node.int('axis', 0), x.length);
+  const labels = x[axis];
+  if (typeof labels === 'string') return node.outputs.forEach((_, i) => flow.setAxes(node, i, x));
+  const sizes = node.outputs.map((o) => o?.type?.shape?.[axis]);
+  if (!sizes.every((s) => typeof s === 'number') || sizes.reduce((a, b) => a + b, 0) !== labels.length) {
+    return flow.barrier(node, `is split by ${describe(node)} into parts of unknown size`);
+  }
+  let at = 0;
+  const parts = sizes.map((size) => labels.subarray(at, (at += size)));
+  parts.forEach((part, i) =>
+    flow.setAxes(
+      node,
+      i,
+      x.map((a, k) => (k === axis ? part : a)),
+    ),
+  );
+  flow.rewrite(node, (copy, kept) => {
+    if (kept.count(labels) === labels.length) return;
+    const counts = parts.map((part) => kept.count(part));
+    copy.attributes.delete('num_outputs');
+    if (flow.opset < 13) copy.setInts('split', counts);
+    else
+      copy.setInput(
+        1,
+        copy.graph.addInitializer(`${copy.outputs[0]!.name}_split`, Tensor.fromInt64('', [counts.length], counts)),
+      );
+  });
+}
+
+/** Slice with constant bounds; along a tracked axis only with step 1. */
+function slice(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const before = flow.shape(node.inputs[0]);
+  if (!x || !before) return flow.barrier(node, unknownShape(node));
+  const starts = node.ints('starts') ?? flow.constantInts(node, 1);
+  const ends = node.ints('ends') ?? flow.constantInts(node, 2);
+  const rawAxes = node.ints('axes') ?? (node.inputs[3] ? flow.constantInts(node, 3) : starts?.map((_, i) => i));
+  const steps = node.inputs[4] ? flow.constantInts(node, 4) : starts?.map(() => 1);
+  const tracked = x.some((a) => a instanceof Int32Array);
+  if (!starts || !ends || !rawAxes || !steps) {
+    return tracked ? flow.barrier(node, `is sliced by ${describe(node)} at computed places`) : keepFixed(node, flow, x);
+  }
+  const axes = rawAxes.map((a) => axisIndex(a, x.length));
+  const out = [...x];
+  const cuts: { entry: number; labels: Labels; from: number; to: number }[] = [];
+  axes.forEach((axis, i) => {
+    const labels = x[axis];
+    if (typeof labels === 'string') return;
+    const size = labels.length;
+    const clamp = (p: number) => Math.max(0, Math.min(size, p < 0 ? p + size : p));
+    if (steps[i] !== 1) {
+      flow.freeze(labels, `is sliced with step ${steps[i]} by ${describe(node)}`);
+      out[axis] = `is sliced by ${describe(node)}`;
+      return;
+    }
+    const [from, to] = [clamp(starts[i]), clamp(ends[i])];
+    out[axis] = labels.subarray(from, Math.max(from, to));
+    cuts.push({ entry: i, labels, from, to });
+  });
+  flow.setAxes(node, 0, out);
+  if (cuts.length) {
+    flow.rewrite(node, (copy, kept) => {
+      if (cuts.every((c) => kept.count(c.labels) === c.labels.length)) return;
+      const [newStarts, newEnds] = [[...starts], [...ends]];
+      for (const c of cuts) {
+        newStarts[c.entry] = kept.count(c.labels.subarray(0, c.from));
+        newEnds[c.entry] = newStarts[c.entry] + kept.count(c.labels.subarray(c.from, c.to));
+      }
+      if (copy.attributes.has('starts')) copy.setInts('starts', newStarts).setInts('ends', newEnds);
+      else {
+        const bound = (stem: string, v: number[]) =>
+          copy.graph.addInitializer(`${copy.outputs[0]!.name}_${stem}`, Tensor.fromInt64('', [v.length], v));
+        copy.setInput(1, bound('starts', newStarts));
+        copy.setInput(2, bound('ends', newEnds));
+        if (copy.inputs[3]) copy.setInput(3, bound('axes', axes));
+        if (copy.inputs[4]) copy.setInput(4, bound('steps', steps));
+      }
+    });
+  }
+}
+
+function keepFixed(node: Node, flow: Flow, axes: Axis[]): void {
+  node.outputs.forEach((_, i) => flow.setAxes(node, i, axes));
+}
+
+/** Gather: with constant indices along a tracked axis a selection; otherwise that axis is fixed and the rest carried. */
+function gather(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const indexAxes = flow.axes(node, 1);
+  if (!x || !indexAxes) return flow.barrier(node, unknownShape(node));
+  const axis = axisIndex(node.int('axis', 0), x.length);
+  const labels = x[axis];
+  indexAxes.forEach((a) => flow.freeze(a, `are indices of ${describe(node)}`));
+  let selected: Axis[] = indexAxes.map(() => `comes from ${describe(node)}`);
+  if (labels instanceof Int32Array) {
+    const indices = node.inputs[0]?.initializer ? undefined : flow.constantInts(node, 1);
+    if (indices && indexAxes.length === 1) {
+      const at = indices.map((i) => axisIndex(i, labels.length));
+      selected = [Int32Array.from(at, (i) => labels[i])];
+      flow.rewrite(node, (copy, kept) => {
+        const positions = kept.positions(labels);
+        if (positions.length === labels.length) return;
+        const place = new Map([...positions].map((p, i) => [p, i]));
+        const next = at.flatMap((i) => (place.has(i) ? [place.get(i)!] : []));
+        copy.setInput(
+          1,
+          copy.graph.addInitializer(`${copy.outputs[0]!.name}_indices`, Tensor.fromInt64('', [next.length], next)),
+        );
+      });
+    } else {
+      flow.freeze(labels, `is looked up by ${describe(node)}`);
+    }
+  }
+  if (node.inputs[0]?.initializer) x.forEach((_, i) => i !== axis && flow.produce(node, 0, i));
+  flow.setAxes(node, 0, [...x.slice(0, axis), ...selected, ...x.slice(axis + 1)]);
+}
+
+/** Expand: carried; a new or widened axis is fixed. */
+function expand(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const before = flow.shape(node.inputs[0]);
+  const after = flow.shape(node.outputs[0]);
+  if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
+  const out = after.map((_, i): Axis => {
+    const k = i - (after.length - before.length);
+    return k >= 0 && before[k] !== 1 ? x[k] : `comes from ${describe(node)}`;
+  });
+  flow.setAxes(node, 0, out);
+  prunableShape(node, flow, 1, out);
+}
+
+/** Tile repeats whole axes. */
+function tile(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  const repeats = flow.constantInts(node, 1);
+  if (!x || !repeats) return flow.barrier(node, unknownShape(node));
+  const out = x.map((a, i): Axis => {
+    if (typeof a === 'string' || repeats[i] === 1) return a;
+    const labels = new Int32Array(a.length * repeats[i]);
+    for (let r = 0; r < repeats[i]; r++) labels.set(a, r * a.length);
+    return labels;
+  });
+  flow.setAxes(node, 0, out);
+}
+
+/** DepthToSpace: an output channel takes r² input channels, which go together. */
+function depthToSpace(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (x?.length !== 4) return flow.barrier(node, unknownShape(node));
+  const labels = x[1];
+  let channels: Axis = labels;
+  if (labels instanceof Int32Array) {
+    const r2 = node.int('blocksize', 1) ** 2;
+    const count = labels.length / r2;
+    const columnFirst = node.string('mode', 'DCR') === 'DCR';
+    channels = new Int32Array(count);
+    for (let c = 0; c < count; c++) {
+      channels[c] = labels[columnFirst ? c : c * r2];
+      for (let k = 0; k < r2; k++) flow.atoms.unite(channels[c], labels[columnFirst ? k * count + c : c * r2 + k]);
+    }
+  }
+  x.slice(2).forEach((a) => flow.freeze(a, `is rearranged by ${describe(node)}`));
+  flow.setAxes(node, 0, [x[0], channels, 'is a spatial axis', 'is a spatial axis']);
+}
+
+/** Reductions. Sums of closed units (0) need no more than the gate; means and maxima over units are walls. */
+function reduce(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, unknownShape(node));
+  const operand = node.inputs[1] ? flow.constantInts(node, 1) : undefined;
+  if (node.inputs[1] && !operand) return flow.barrier(node, unknownShape(node));
+  const given = node.ints('axes') ?? operand ?? (node.opType.startsWith('Arg') ? [node.int('axis', 0)] : undefined);
+  if (!given?.length && node.int('noop_with_empty_axes', 0)) return flow.setAxes(node, 0, x);
+  const axes = new Set((given?.length ? given : x.map((_, i) => i)).map((a) => axisIndex(a, x.length)));
+  const additive = ['ReduceSum', 'ReduceSumSquare', 'ReduceL1', 'ReduceL2'].includes(node.opType);
+  for (const axis of axes) {
+    if (additive) flow.contract(node, 0, axis);
+    else flow.freeze(x[axis], `is reduced by ${describe(node)}`);
+  }
+  const keep = node.int('keepdims', 1) !== 0;
+  const out = x.flatMap((a, i): Axis[] => (axes.has(i) ? (keep ? ['has one position'] : []) : [a]));
+  node.outputs.forEach((_, i) => flow.setAxes(node, i, out));
+}
+
+function topK(node: Node, flow: Flow): void {
+  const x = flow.axes(node, 0);
+  if (!x) return flow.barrier(node, unknownShape(node));
+  const axis = axisIndex(node.int('axis', -1), x.length);
+  flow.freeze(x[axis], `is sorted by ${describe(node)}`);
+  const out = x.map((a, i): Axis => (i === axis ? `comes from ${describe(node)}` : a));
+  node.outputs.forEach((_, i) => flow.setAxes(node, i, out));
+}
+
+/** Shape and Size: the numbers may end up anywhere; see escapes.ts for what that means for the axes. */
+function shapeOf(node: Node, flow: Flow): void {
+  const rank = (v: { type?: { shape?: Dim[] } } | null) => v?.type?.shape?.length ?? 0;
+  if (node.opType === 'Size') flow.axes(node, 0)?.forEach((a) => flow.freeze(a, `is counted by ${describe(node)}`));
+  flow.setAxes(node, 0, Array<Axis>(rank(node.outputs[0])).fill(`comes from ${describe(node)}`));
+}
+
+export const moving: Rules = {
+  ...same(reshape, 'Reshape Flatten'),
+  ...same(
+    reduce,
+    `ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin`,
+  ),
+  ...same(shapeOf, 'Shape Size'),
+  Transpose: transpose,
+  Squeeze: squeeze,
+  Unsqueeze: unsqueeze,
+  Concat: concat,
+  Split: split,
+  Slice: slice,
+  Gather: gather,
+  Expand: expand,
+  Tile: tile,
+  DepthToSpace: depthToSpace,
+  TopK: topK,
+};
