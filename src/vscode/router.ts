@@ -1,4 +1,4 @@
-import * as vscode from 'vscode';
+import type * as vscode from 'vscode';
 import type { EngineMethod, ParamsOf } from '../engine/process/wire.ts';
 import { cancelledError, toWireError } from '../engine/process/wire.ts';
 import { SecateurError } from '../errors.ts';

@@ -1,5 +1,4 @@
 /** Drives VS Code's window: explorer, menus, palette, dialogs, and the page inside the active editor. */
-import { join } from 'node:path';
 import { until } from './harness.mjs';
 
 const LOCAL = (url) => url.hostname === '127.0.0.1' || url.hostname.endsWith('.vscode-resource.vscode-cdn.net');

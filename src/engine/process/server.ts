@@ -99,20 +99,18 @@ export class EngineServer {
 
   /** Runs after all heavy jobs before it. A job that is cancelled while it waits is answered at once. */
   private queue(job: Job, work: () => Promise<unknown>): Promise<unknown> {
-    const before = this.heavyLane;
-    const turn = before.then(() => {
-      if (job.abort.signal.aborted) throw cancelledError();
+    const { signal } = job.abort;
+    let started = false;
+    const turn = this.heavyLane.then(() => {
+      started = true;
+      if (signal.aborted) throw cancelledError();
       return work();
     });
     this.heavyLane = turn.catch(() => undefined);
     const cancelled = new Promise<never>((_, reject) => {
-      job.abort.signal.addEventListener(
-        'abort',
-        () =>
-          void Promise.race([before, 'waiting']).then((state) => {
-            if (state === 'waiting') reject(cancelledError());
-          }),
-      );
+      signal.addEventListener('abort', () => {
+        if (!started) reject(cancelledError());
+      });
     });
     if (this.heavyWaiting(job)) {
       this.channel.send({
