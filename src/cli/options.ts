@@ -133,10 +133,3 @@ function constant(text: string, previous: Record<string, number> = {}): Record<s
   }
   return { ...previous, [text.slice(0, at)]: value };
 }
-
-/** Turns a pattern with `*` and `?` into a test of whole names. Slashes are ordinary characters: node names have them. */
-export function globTest(pattern: string): (name: string) => boolean {
-  const source = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*+/g, '.*').replace(/\?/g, '.');
-  const expression = new RegExp(`^${source}$`, 's');
-  return (name) => expression.test(name);
-}

@@ -3,10 +3,11 @@ import { Option } from 'commander';
 import type { Allocation, MethodName, Plan, PruneReport, Ranks, TargetKind } from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
 import { checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
+import { matchGroups } from '../../pruning/plan/freeze.ts';
 import { chooseRanks, inputsOf, readPlan } from '../files.ts';
 import { duration, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
-import { addCommonOptions, addDataOptions, collect, dataSpec, globTest, METHODS, methodList, modelPath, positiveNumber, share, wholeNumber } from '../options.ts';
+import { addCommonOptions, addDataOptions, collect, dataSpec, METHODS, methodList, modelPath, positiveNumber, share, wholeNumber } from '../options.ts';
 import { sidesTable } from '../sides.ts';
 import type { Session } from '../run.ts';
 import { print, printWarnings, runSession } from '../run.ts';
@@ -79,8 +80,9 @@ async function prune(session: Session, modelArgument: string, options: PruneOpti
   const saveReport = options.saveReport ? checkTarget(options.saveReport, inputs) : null;
   const { metric, device } = options;
 
-  const plan = target ? await makePlan(session, model, target, options) : readPlan(options.plan!);
+  const { plan, messages } = target ? await makePlan(session, model, target, options) : { plan: readPlan(options.plan!), messages: [] };
   const report = await session.request('prune', { model, data, plan, out, metric, device });
+  report.warnings.push(...messages);
   if (savePlan) writeJsonFile(savePlan, report.plan, inputs);
   if (saveReport) writeJsonFile(saveReport, report, inputs);
   printWarnings(session, report.warnings, options.json);
@@ -118,7 +120,7 @@ function checkUsage(options: PruneOptions): { kind: TargetKind; value: number } 
   return { kind: targets[0][0], value: targets[0][1]! };
 }
 
-async function makePlan(session: Session, model: string, target: { kind: TargetKind; value: number }, options: PruneOptions): Promise<Plan> {
+async function makePlan(session: Session, model: string, target: { kind: TargetKind; value: number }, options: PruneOptions): Promise<{ plan: Plan; messages: string[] }> {
   const { metric, device, seed, budget, tolerance } = options;
   const data = dataSpec(options);
   const frozen = options.freeze ? await matchFrozen(session, model, options.freeze) : [];
@@ -129,7 +131,7 @@ async function makePlan(session: Session, model: string, target: { kind: TargetK
     ranks = await session.request('rank', { model, data, method: options.method![0], metric, budget, tolerance, seed, device }, 'ranking');
     if (!ranks.complete) throw new SecateurError('cancelled', 'Ranking was cancelled; nothing was written.');
   }
-  const { plan } = await session.request(
+  const { plan, messages = [] } = await session.request(
     'plan',
     {
       model, data, ranks, target, frozen, metric, device, seed,
@@ -139,22 +141,12 @@ async function makePlan(session: Session, model: string, target: { kind: TargetK
     },
     'planning',
   );
-  return plan;
+  return { plan, messages };
 }
 
 async function matchFrozen(session: Session, model: string, patterns: readonly string[]): Promise<string[]> {
   const { groups } = await session.request('inspect', { model });
-  const frozen = new Set<string>();
-  for (const pattern of patterns) {
-    const test = globTest(pattern);
-    const found = groups.filter((g) => g.prunable && (test(g.id) || g.layers.some(test)));
-    if (found.length === 0 && !groups.some((g) => test(g.id) || g.layers.some(test))) {
-      const ids = groups.filter((g) => g.prunable).map((g) => g.id);
-      throw new SecateurError('usage', `--freeze ${pattern} matches no group and no layer of a group.`, `Groups: ${ids.slice(0, 12).join(', ')}${ids.length > 12 ? ', …' : ''}.`);
-    }
-    for (const g of found) frozen.add(g.id);
-  }
-  return [...frozen];
+  return matchGroups(groups, patterns);
 }
 
 function describe(report: PruneReport, written: (string | null)[]): string {

@@ -2,10 +2,11 @@ import type { Command } from 'commander';
 import type { GroupRanks, MethodName, Ranks, RanksByMethod } from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
 import { checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
+import { matchGroups } from '../../pruning/plan/freeze.ts';
 import { inputsOf, readRanks } from '../files.ts';
 import { duration, metricValue, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
-import { addCommonOptions, addDataOptions, collect, dataSpec, globTest, METHODS, methodList, modelPath, positiveNumber, wholeNumber } from '../options.ts';
+import { addCommonOptions, addDataOptions, collect, dataSpec, METHODS, methodList, modelPath, positiveNumber, wholeNumber } from '../options.ts';
 import type { Session } from '../run.ts';
 import { print, printWarnings, runSession } from '../run.ts';
 import { table } from '../table.ts';
@@ -54,7 +55,7 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   for (const method of options.resume ? options.method : []) {
     if (!earlier.some((r) => r.method === method)) throw new SecateurError('usage', `${options.resume} has no ranks by ${method} to go on from.`);
   }
-  const groups = options.group ? await matchGroups(session, model, options.group) : undefined;
+  const groups = options.group ? await groupIds(session, model, options.group) : undefined;
 
   const results: Ranks[] = [];
   for (const method of options.method) {
@@ -84,19 +85,9 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   });
 }
 
-async function matchGroups(session: Session, model: string, patterns: readonly string[]): Promise<string[]> {
+async function groupIds(session: Session, model: string, patterns: readonly string[]): Promise<string[]> {
   const { groups } = await session.request('inspect', { model });
-  const wanted = new Set<string>();
-  for (const pattern of patterns) {
-    const exact = groups.filter((g) => g.id === pattern);
-    const found = exact.length > 0 ? exact : groups.filter((g) => g.prunable && globTest(pattern)(g.id));
-    if (found.length === 0) {
-      const ids = groups.filter((g) => g.prunable).map((g) => g.id);
-      throw new SecateurError('usage', `No group matches '${pattern}'.`, ids.length ? `Prunable groups: ${ids.slice(0, 12).join(', ')}${ids.length > 12 ? ', …' : ''}.` : 'The model has no prunable groups.');
-    }
-    for (const g of found) wanted.add(g.id);
-  }
-  return groups.filter((g) => wanted.has(g.id)).map((g) => g.id);
+  return matchGroups(groups, patterns);
 }
 
 function describe(ranks: Ranks, withTitle: boolean): string {

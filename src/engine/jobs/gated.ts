@@ -1,0 +1,29 @@
+import { openGatedModel } from '../../evaluation/coalitions/index.ts';
+import type { GatedModelRunner } from '../../evaluation/coalitions/index.ts';
+import { SecateurError } from '../../errors.ts';
+import type { DeviceName, MetricName } from '../../formats.ts';
+import type { KeepByGroup } from '../../protocol.ts';
+import { keepSetsOf } from '../../pruning/export/keep-sets.ts';
+import { Cache } from './cache.ts';
+import type { OpenData } from './data.ts';
+import type { OpenModel } from './model.ts';
+
+const gatedModels = new Cache<GatedModelRunner>(2, (gated) => gated.close());
+
+/** Runs `use` with the model that has gates on all of its groups, on the data that searches see. */
+export function withGatedModel<R>(
+  model: OpenModel,
+  data: OpenData,
+  metric: MetricName,
+  device: DeviceName,
+  use: (gated: GatedModelRunner) => Promise<R>,
+): Promise<R> {
+  const key = [data.key, metric, device].join('|');
+  return gatedModels.use(key, () => openGatedModel(model.structure(), data.search, { metric, reading: data.reading, device }), use);
+}
+
+/** Checked keep-sets of a request. @throws SecateurError 'bad-data' */
+export function keepSetsOfRequest(model: OpenModel, keep: KeepByGroup): Map<string, number[]> {
+  if (typeof keep !== 'object' || keep === null) throw new SecateurError('usage', 'There are no units to keep in the request.');
+  return keepSetsOf(model.structure(), { groups: Object.entries(keep).map(([id, units]) => ({ id, keep: units })) });
+}

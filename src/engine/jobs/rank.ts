@@ -1,0 +1,188 @@
+import { openGame } from '../../evaluation/coalitions/index.ts';
+import { SecateurError } from '../../errors.ts';
+import type { GroupRanks, MetricName, Ranks } from '../../formats.ts';
+import type { EngineMethods } from '../../protocol.ts';
+import { rankGroup, rankMethod } from '../../ranking/registry.ts';
+import { DEFAULT_TOLERANCE } from '../../ranking/shapley/budget.ts';
+import type { RankContext, RankMethod, RankOutcome, RankState } from '../../ranking/types.ts';
+import type { Group, Structure } from '../../units/types.ts';
+import { ActivationRuns } from './activations.ts';
+import type { JobContext } from './context.ts';
+import { checkpoint } from './context.ts';
+import type { OpenData } from './data.ts';
+import { chooseMetric, openData } from './data.ts';
+import { openModel } from './model.ts';
+import { chooseDevice } from './sessions.ts';
+
+type RankParams = EngineMethods['rank']['params'];
+
+/** What `Ranks.resume` holds: how to go on with each group, and which of them had not come to their end. */
+interface ResumeState {
+  states: Record<string, RankState>;
+  unfinished: string[];
+}
+
+/**
+ * Ranks the units of every prunable group, or of the groups asked for, in graph order. When it is cancelled it returns
+ * what was computed by then, with `complete: false` and what is needed to go on.
+ */
+export async function rank(params: RankParams, context: JobContext): Promise<Ranks> {
+  const started = performance.now();
+  const { signal } = context;
+  const method = rankMethod(params.method);
+  context.progress({ fraction: 0, note: 'reading model and data' });
+  const model = await openModel(params.model);
+  await checkpoint(context);
+  const structure = model.structure();
+  const data = await openData(model, params.data);
+  const metric = method.needs === 'game' ? chooseMetric(data, params.metric) : null;
+  const warnings = [...data.warnings, ...structure.warnings];
+  const device = chooseDevice(params.device, warnings);
+  const groups = chooseGroups(structure, params.groups, warnings);
+  const reference = await model.ref();
+  const earlier = checkResume(params, reference.sha256, data, metric);
+  await checkpoint(context);
+
+  const sizes = groups.map((g) => Math.max(1, method.plannedEvaluations(g.size, params.budget)));
+  const total = sizes.reduce((a, b) => a + b, 0);
+  const state: ResumeState = { states: { ...earlier?.state.states }, unfinished: [] };
+  const results = new Map<string, GroupRanks>();
+  for (const old of earlier?.ranks.groups ?? []) results.set(old.id, old);
+  const done: GroupRanks[] = [];
+  let complete = true;
+  let behind = 0;
+  for (const [i, group] of groups.entries()) {
+    const share = sizes[i];
+    const title = `ranking ${group.id}${groups.length > 1 ? ` (group ${i + 1} of ${groups.length})` : ''}`;
+    const progress = (evaluations: number, planned: number, partial?: GroupRanks): void => {
+      const fraction = (behind + share * (planned > 0 ? Math.min(1, evaluations / planned) : partial ? 1 : 0)) / total;
+      const note = planned > 0 ? `${title}: ${evaluations} of at most ${planned} evaluations` : title;
+      context.progress({ fraction, note, ...(partial ? { partial } : {}) });
+    };
+    progress(0, 0);
+    let outcome: RankOutcome | null;
+    const old = results.get(group.id);
+    if (old && !state.states[group.id] && !earlier!.state.unfinished.includes(group.id)) {
+      outcome = { ranks: old, complete: true };
+    } else {
+      outcome = await rankOne(method, { structure, group, data, metric, device }, params, state.states[group.id], context, progress);
+    }
+    if (outcome) {
+      done.push(outcome.ranks);
+      if (outcome.resume) state.states[group.id] = outcome.resume;
+      progress(1, 1, outcome.ranks);
+    }
+    if (!outcome?.complete) {
+      complete = false;
+      state.unfinished.push(group.id);
+      break;
+    }
+    behind += share;
+  }
+  // Groups of an earlier run that this one did not come to (or was not asked about) are kept.
+  for (const old of earlier?.ranks.groups ?? []) if (!done.some((g) => g.id === old.id)) done.push(old);
+  const order = new Map(structure.groups.map((g, i) => [g.id, i]));
+  done.sort((a, b) => order.get(a.id)! - order.get(b.id)!);
+  if (signal.aborted) complete = false;
+  return {
+    format: 'secateur-ranks/1',
+    model: reference,
+    data: data.ref,
+    method: method.name,
+    metric,
+    ...(metric ? { output: data.reading.output, reading: data.reading.reading } : {}),
+    seed: params.seed,
+    device,
+    budget: params.budget ?? (method.needs === 'game' ? Math.max(0, ...sizes) : 0),
+    tolerance: params.tolerance ?? (method.name === 'shapley' ? DEFAULT_TOLERANCE : 0),
+    seconds: (earlier?.ranks.seconds ?? 0) + (performance.now() - started) / 1000,
+    complete,
+    groups: done,
+    ...(Object.keys(state.states).length > 0 || state.unfinished.length > 0 ? { resume: state } : {}),
+    warnings: [...new Set(warnings)],
+  };
+}
+
+interface GroupJob {
+  structure: Structure;
+  group: Group;
+  data: OpenData;
+  metric: MetricName | null;
+  device: Ranks['device'];
+}
+
+/** Ranks one group; null when it was cancelled before there was anything to keep. */
+async function rankOne(
+  method: RankMethod,
+  { structure, group, data, metric, device }: GroupJob,
+  params: RankParams,
+  resume: RankState | undefined,
+  { signal }: JobContext,
+  progress: (evaluations: number, planned: number, partial?: GroupRanks) => void,
+): Promise<RankOutcome | null> {
+  const options = { seed: params.seed, budget: params.budget, tolerance: params.tolerance, resume };
+  const run = (ranking: RankContext): Promise<RankOutcome> =>
+    rankGroup(method, ranking, options, signal, (p) => progress(p.evaluations, p.planned, p.partial));
+  try {
+    if (signal.aborted) return null;
+    if (method.needs === 'activations') return await run({ group, activations: new ActivationRuns(structure, data.search, device) });
+    if (method.needs !== 'game') return await run({ group });
+    const game = await openGame(structure, group.id, data.search, { metric: metric!, reading: data.reading, device, signal });
+    try {
+      return await run({ group, game });
+    } finally {
+      await game.close();
+    }
+  } catch (thrown) {
+    if (signal.aborted || (thrown instanceof SecateurError && thrown.code === 'cancelled')) return null;
+    throw thrown;
+  }
+}
+
+/** The groups to rank, in graph order. @throws SecateurError 'usage' for ids that the model does not have */
+function chooseGroups(structure: Structure, wanted: readonly string[] | undefined, warnings: string[]): Group[] {
+  const prunable = structure.groups.filter((g) => g.prunable);
+  if (!wanted) {
+    if (prunable.length === 0) {
+      throw new SecateurError('unsupported', 'The model has no group of units that can be pruned.', 'Run `secateur inspect` to see why.');
+    }
+    return prunable;
+  }
+  const chosen: Group[] = [];
+  for (const id of wanted) {
+    const group = structure.groups.find((g) => g.id === id);
+    if (!group) throw new SecateurError('usage', `The model has no group '${id}'.`, 'Run `secateur inspect` to see its groups.');
+    if (group.prunable) chosen.push(group);
+    else warnings.push(`The group '${id}' is skipped: it ${group.reason ?? 'cannot be pruned'}.`);
+  }
+  if (chosen.length === 0) throw new SecateurError('usage', 'None of these groups can be pruned.', warnings[warnings.length - 1]);
+  return prunable.filter((g) => chosen.includes(g));
+}
+
+/** Checks that an earlier run was the same but for its length. @throws SecateurError 'usage' that says what differs */
+function checkResume(params: RankParams, sha256: string, data: OpenData, metric: MetricName | null): { ranks: Ranks; state: ResumeState } | null {
+  const { resume } = params;
+  if (!resume) return null;
+  const pairs: [string, unknown, unknown][] = [
+    ['model', resume.model.sha256, sha256],
+    ['method', resume.method, params.method],
+    ['metric', resume.metric, metric],
+    ['seed', resume.seed, params.seed],
+    ['data', resume.data.fingerprint, data.ref.fingerprint],
+    ['number of samples', resume.data.samples, data.ref.samples],
+  ];
+  const differing = pairs.filter(([, a, b]) => a !== b).map(([name]) => name);
+  if (differing.length > 0) {
+    throw new SecateurError('usage', `The earlier ranks cannot be gone on with: they are of another ${differing.join(' and ')}.`, 'Rank anew, without resuming.');
+  }
+  const state = (resume.resume ?? { states: {}, unfinished: [] }) as ResumeState;
+  return { ranks: resume, state: { states: { ...state.states }, unfinished: [...(state.unfinished ?? [])] } };
+}
+
+/** Refuses ranks that are not of this model. */
+export function checkRanksModel(ranks: Ranks, sha256: string, path: string): void {
+  if (ranks.model.sha256 !== sha256) {
+    throw new SecateurError('bad-data', `The ranks are of another model (${ranks.model.path}, SHA-256 ${ranks.model.sha256.slice(0, 12)}…) than ${path} (${sha256.slice(0, 12)}…).`, 'Rank this model.');
+  }
+}
+

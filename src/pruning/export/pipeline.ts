@@ -1,0 +1,130 @@
+import { basename, dirname, join } from 'node:path';
+import { statSync } from 'node:fs';
+import { SecateurError } from '../../errors.ts';
+import type { DataRef, ModelRef, Plan, PruneReport } from '../../formats.ts';
+import { modelCost } from '../../graph/cost.ts';
+import { loadModel } from '../../graph/load.ts';
+import { saveModel } from '../../graph/save.ts';
+import { inferShapes } from '../../graph/shapes/index.ts';
+import type { Structure } from '../../units/types.ts';
+import { pruneModel } from '../surgery.ts';
+import { sampleBatches } from './batches.ts';
+import { checkEquivalence } from './equivalence.ts';
+import { fileError, checkTarget, TemporaryFolder } from './files.ts';
+import type { ProtectedFile } from './files.ts';
+import { keepSetsOf } from './keep-sets.ts';
+import { measureBoth } from './measure.ts';
+import type { MetricOptions } from './measure.ts';
+
+export interface PruneInput extends MetricOptions {
+  structure: Structure;
+  /** The original file. */
+  model: ModelRef;
+  data: DataRef;
+  plan: Plan;
+  /** Where the smaller model goes. */
+  out: string;
+  /** Files that must never be written: the model, its external data, the data. */
+  protectedFiles: readonly ProtectedFile[];
+  warnings: readonly string[];
+}
+
+export interface PruneOptions {
+  signal?: AbortSignal;
+  progress?: (fraction: number, note: string) => void;
+}
+
+/**
+ * Removes the units that a plan does not keep and exports the result. It is made in a temporary folder beside the
+ * target, loaded and compared with the gated original there, measured, and only then moved into place; whatever fails
+ * leaves nothing behind. External data stays external, as NAME.onnx.data.
+ * @throws SecateurError 'usage' when the target is a protected file, 'io' when it cannot be written, 'bad-data' when
+ *   the plan does not fit the model, 'check-failed' when the export does not equal the gated original, 'cancelled'
+ */
+export async function pruneAndExport(input: PruneInput, { signal, progress = () => undefined }: PruneOptions = {}): Promise<PruneReport> {
+  const started = performance.now();
+  const { structure, plan, model, metric } = input;
+  const target = checkTarget(input.out, input.protectedFiles);
+  checkTarget(`${target}.data`, input.protectedFiles);
+  const keep = keepSetsOf(structure, plan);
+  const warnings = [...input.warnings];
+  if (keep.size === 0) warnings.push('The plan removes nothing: the export computes what the original does.');
+
+  progress(0, 'removing units');
+  await breathe(signal);
+  const { model: pruned, shrunkOutputs } = pruneModel(structure, keep);
+  const folder = new TemporaryFolder(target);
+  try {
+    progress(0.1, 'writing the export aside');
+    await breathe(signal);
+    const name = basename(target);
+    const written = save(pruned, folder.file(name), target);
+    await breathe(signal);
+
+    progress(0.2, 'checking the export against the gated original');
+    const equivalence = await checkEquivalence({
+      structure,
+      keep,
+      original: model.path,
+      pruned: folder.file(name),
+      shrunkOutputs,
+      batches: sampleBatches(input.search, 16),
+      signal,
+    });
+
+    const sides = await measureBoth(model.path, folder.file(name), input, (note, fraction) => progress(0.4 + 0.55 * fraction, note), signal);
+    const after = reloadedCost(folder.file(name));
+    const before = modelCost(structure.model);
+    await breathe(signal);
+
+    progress(0.97, 'moving the export into place');
+    // The data first: a model without its data is never there, not even for a moment.
+    const moves = written.files.map((file) => ({ name: basename(file), target: join(dirname(target), basename(file)) })).reverse();
+    folder.publish(moves);
+    progress(1, 'done');
+    return {
+      format: 'secateur-prune/1',
+      model,
+      data: input.data,
+      metric,
+      before: { bytes: model.bytes, parameters: before.parameters, macs: before.macs, ...sides.a },
+      after: { bytes: written.bytes, parameters: after.parameters, macs: after.macs, ...sides.b },
+      equivalence,
+      plan,
+      output: target,
+      device: input.device,
+      seconds: (performance.now() - started) / 1000,
+      warnings,
+      shrunkOutputs,
+      holdoutSamples: input.holdout?.samples ?? 0,
+      groupSizes: Object.fromEntries(structure.groups.map((g) => [g.id, g.size])),
+    };
+  } finally {
+    folder.remove();
+  }
+}
+
+function save(model: Parameters<typeof saveModel>[0], path: string, target: string): { bytes: number; files: string[] } {
+  try {
+    const { files } = saveModel(model, path);
+    return { files, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
+  } catch (thrown) {
+    // Name the file that the user asked for, not the temporary one.
+    const code = ((thrown as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? (thrown as NodeJS.ErrnoException).code;
+    if (code) throw fileError({ code }, `write ${target}`);
+    throw thrown;
+  }
+}
+
+/** Cost of what lies on the disk, not of what was meant to. */
+function reloadedCost(path: string): { parameters: number; macs: number } {
+  const model = loadModel(path);
+  inferShapes(model);
+  return modelCost(model);
+}
+
+/** Lets messages in, a cancellation above all. */
+async function breathe(signal?: AbortSignal): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  if (signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled; nothing was written.');
+}
