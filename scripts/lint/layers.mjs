@@ -55,7 +55,8 @@ export function importProblem(from, specifier, typeOnly) {
   const target = path.posix.normalize(path.posix.join(path.posix.dirname(from), specifier));
   if (from.startsWith('webview/')) {
     if (target.startsWith('webview/')) return null;
-    if (!WEBVIEW_MAY_SHARE.includes(target)) return `The webview may import only types from ${WEBVIEW_MAY_SHARE.join(' and ')}, not ${target}.`;
+    if (!WEBVIEW_MAY_SHARE.includes(target))
+      return `The webview may import only types from ${WEBVIEW_MAY_SHARE.join(' and ')}, not ${target}.`;
     return typeOnly ? null : `The webview shares only types with src: use 'import type' for ${target}.`;
   }
   if (!from.startsWith('src/')) return null;
@@ -73,9 +74,11 @@ export function importProblem(from, specifier, typeOnly) {
 function packageProblem(from, specifier) {
   for (const [name, places] of Object.entries(RESERVED)) {
     if (specifier !== name && !specifier.startsWith(`${name}/`)) continue;
-    if (!places.some((p) => from === p || (p.endsWith('/') && from.startsWith(p)))) return `'${name}' may be imported only in ${places.join(', ')}.`;
+    if (!places.some((p) => from === p || (p.endsWith('/') && from.startsWith(p))))
+      return `'${name}' may be imported only in ${places.join(', ')}.`;
   }
-  if (from.startsWith('webview/') && isBuiltin(specifier)) return `The webview runs in a browser: there is no '${specifier}'.`;
+  if (from.startsWith('webview/') && isBuiltin(specifier))
+    return `The webview runs in a browser: there is no '${specifier}'.`;
   return null;
 }
 
