@@ -11,7 +11,8 @@ const PREFIXES: [number, string][] = [
 export function significant(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return String(value);
   if (value === 0) return '0';
-  const magnitude = Math.abs(value);
+  // Rounded first: 0.99999 has as many decimals as 1.
+  const magnitude = Math.abs(Number(value.toPrecision(digits)));
   if (magnitude < 1e-4 || magnitude >= 1e6) return value.toExponential(digits - 1);
   const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(magnitude)));
   return value.toFixed(decimals);
