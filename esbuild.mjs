@@ -75,7 +75,10 @@ if (watch) {
   await Promise.all(contexts.map((context) => context.watch()));
 } else {
   await mkdir('dist', { recursive: true });
-  const results = await Promise.all(bundles.map((options) => esbuild.build(options)));
+  const outcomes = await Promise.allSettled(bundles.map((options) => esbuild.build(options)));
+  // esbuild has printed what is wrong; the bundles that are right are there.
+  if (outcomes.some(({ status }) => status === 'rejected')) process.exit(1);
+  const results = outcomes.map(({ value }) => value);
   if (existsSync('dist/cli.mjs')) await chmod('dist/cli.mjs', 0o755);
   // What went into the bundles, for the third-party notices.
   const merged = { inputs: {}, outputs: {} };
