@@ -1,10 +1,10 @@
 import { openDataset } from '../../evaluation/data/index.ts';
 import type { Dataset } from '../../evaluation/data/index.ts';
-import { evaluateModel } from '../../evaluation/metrics/index.ts';
 import { SecateurError } from '../../errors.ts';
 import type { CompareReport, MetricName, SideReport } from '../../formats.ts';
 import type { DataSpec, EngineMethods } from '../../protocol.ts';
 import { DifferenceMeter } from '../../pruning/export/difference.ts';
+import { metricOf } from '../../pruning/export/metric.ts';
 import { compareLatency } from '../../runtime/latency.ts';
 import type { Session } from '../../runtime/session.ts';
 import { topAnswers } from './answers.ts';
@@ -90,14 +90,16 @@ async function metrics(job: MetricJob, context: JobContext) {
   const { sessionA, sessionB, data, dataB, metric, spec } = job;
   const { reading } = data;
   const readingB = sessionB.outputs.some((o) => o.name === reading.output) ? reading : { ...reading, output: sessionB.outputs[0].name };
-  const value = async (session: Session, dataset: Dataset): Promise<number> =>
-    (await evaluateModel(session, dataset, { metric, reading: session === sessionA ? reading : readingB, reference: sessionA }, context.signal)).value;
+  const value = async (session: Session, dataset: Dataset, original: Dataset): Promise<number> => {
+    const options = { metric, reading: session === sessionA ? reading : readingB };
+    return (await metricOf(session, { session: sessionA, dataset: original, reading }, dataset, options, context.signal)).value;
+  };
   const holdoutB = spec.holdout && data.holdout ? await openDataset(job.b.structure().model, { ...spec, path: spec.holdout, holdout: null }) : null;
   context.progress({ fraction: 0, note: `measuring ${metric} of the first model` });
-  const a = { value: await value(sessionA, data.all), holdout: holdoutB && data.holdout ? await value(sessionA, data.holdout) : null };
+  const a = { value: await value(sessionA, data.all, data.all), holdout: holdoutB && data.holdout ? await value(sessionA, data.holdout, data.holdout) : null };
   await checkpoint(context);
   context.progress({ fraction: 0.5, note: `measuring ${metric} of the second model` });
-  const b = { value: await value(sessionB, dataB), holdout: holdoutB ? await value(sessionB, holdoutB) : null };
+  const b = { value: await value(sessionB, dataB, data.all), holdout: holdoutB && data.holdout ? await value(sessionB, holdoutB, data.holdout) : null };
   await checkpoint(context);
   return { a, b };
 }

@@ -1,7 +1,7 @@
-import { evaluateModel } from '../../evaluation/metrics/index.ts';
 import type { Dataset } from '../../evaluation/data/index.ts';
 import type { EngineMethods } from '../../protocol.ts';
 import type { EvaluateReport } from '../../formats.ts';
+import { metricOf } from '../../pruning/export/metric.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import { chooseMetric, openData } from './data.ts';
@@ -21,7 +21,7 @@ export async function evaluate(params: EngineMethods['evaluate']['params'], cont
   await checkpoint(context);
   return withSession(model, device, async (session) => {
     const { reading } = data;
-    const measure = (dataset: Dataset) => evaluateModel(session, dataset, { metric, reading, reference: session }, signal);
+    const measure = (dataset: Dataset) => metricOf(session, { session, dataset, reading }, dataset, { metric, reading }, signal);
     context.progress({ fraction: 0, note: `measuring ${metric} on ${data.all.samples} samples` });
     const { value, stderr, samples } = await measure(data.all);
     const holdout = params.data.holdout && data.holdout ? await measure(data.holdout) : undefined;
@@ -29,11 +29,11 @@ export async function evaluate(params: EngineMethods['evaluate']['params'], cont
     return {
       metric,
       value,
-      ...(stderr === null || stderr === undefined ? {} : { stderr }),
+      stderr,
       samples,
       output: reading.output,
       reading: reading.reading,
-      ...(holdout ? { holdout: { value: holdout.value, stderr: holdout.stderr ?? undefined, samples: holdout.samples } } : {}),
+      ...(holdout ? { holdout: { value: holdout.value, stderr: holdout.stderr, samples: holdout.samples } } : {}),
       device,
       warnings,
     };

@@ -1,12 +1,12 @@
 import { SecateurError } from '../../errors.ts';
 import type { DeviceName, MetricName } from '../../formats.ts';
 import type { Dataset } from '../../evaluation/data/index.ts';
-import { evaluateModel } from '../../evaluation/metrics/index.ts';
 import type { OutputReading } from '../../evaluation/types.ts';
 import { compareLatency } from '../../runtime/latency.ts';
 import { createSession } from '../../runtime/session.ts';
 import type { Session } from '../../runtime/session.ts';
 import { sampleBatches } from './batches.ts';
+import { metricOf } from './metric.ts';
 
 /** How the metric is read, and on which data. */
 export interface MetricOptions {
@@ -43,9 +43,11 @@ export async function measureBoth(
     let done = 0;
     for (const session of [sessionA, sessionB]) {
       const values: (number | null)[] = [];
-      for (const data of [options.search, options.holdout]) {
+      for (const dataset of [options.search, options.holdout]) {
         report(`measuring the ${session === sessionA ? 'original' : 'result'}`, done++ / 5);
-        values.push(data ? await metricOf(session, sessionA, data, options, signal) : null);
+        if (signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled; nothing was written.');
+        const original = dataset && { session: sessionA, dataset, reading: options.reading };
+        values.push(original ? (await metricOf(session, original, dataset, options, signal)).value : null);
       }
       sides.push({ value: values[0]!, holdout: values[1], latencyMs: null });
     }
@@ -61,9 +63,4 @@ export async function measureBoth(
   } finally {
     for (const session of sessions) await session.release().catch(() => undefined);
   }
-}
-
-async function metricOf(session: Session, reference: Session, data: Dataset, { metric, reading }: MetricOptions, signal?: AbortSignal): Promise<number> {
-  if (signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled; nothing was written.');
-  return (await evaluateModel(session, data, { metric, reading, reference }, signal)).value;
 }
