@@ -96,8 +96,13 @@ describe('ranks files', () => {
     expect(parseRanks(serializeRanks(both), 'r', model, groups)).toEqual(both);
   });
 
-  const broken = (change: (copy: Record<string, any>) => void): string => {
-    const copy = structuredClone(ranks) as Record<string, any>;
+  interface Loose {
+    [field: string]: unknown;
+    model: { sha256: string };
+    groups: { id: string; size: number; units: { index: number; score: number | null }[] }[];
+  }
+  const broken = (change: (copy: Loose) => void): string => {
+    const copy = structuredClone(ranks) as unknown as Loose;
     change(copy);
     return JSON.stringify(copy);
   };
