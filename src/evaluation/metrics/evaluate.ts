@@ -56,13 +56,15 @@ export async function evaluateModel(
   return { value: mean, stderr, samples: dataset.samples, perSample };
 }
 
-interface Measure {
+/** A metric bound to data: what to fetch, and what each sample of a batch is worth. */
+export interface Measure {
   outputs: string[];
   /** Values of the first `count` of `rows` rows; the first is sample number `first` of the dataset. */
   batch(results: Record<string, HostTensor>, rows: number, count: number, first: number): Float64Array;
 }
 
-function sampleMeasure(dataset: Dataset, metric: MetricName, reading: OutputReading, reference?: Reference): Measure {
+/** The metric of evaluateModel, for callers that run the model in their own way. @throws SecateurError 'usage', 'internal' */
+export function sampleMeasure(dataset: Dataset, metric: MetricName, reading: OutputReading, reference?: Reference): Measure {
   if (metric === 'accuracy' || metric === 'cross-entropy') return labelMeasure(dataset, metric, reading);
   if (metric === 'mse' && dataset.labels && reading.reading === 'regression') return targetMeasure(dataset, reading);
   if (!reference) throw new SecateurError('internal', `The metric ${metric} needs the outputs of the original model.`);
