@@ -212,6 +212,8 @@ export type HostEvent =
   | { type: 'job'; job: JobInfo | null }
   /** Such a job has ended with ranks. */
   | { type: 'ranks'; ranks: Ranks }
+  /** A prune that an earlier view started has ended with this report. */
+  | { type: 'report'; report: PruneReport }
   /** Data was chosen by the palette command. */
   | { type: 'data'; data: DataSpec; choice: DataChoice }
   /** A palette command asks the view to change or act. */

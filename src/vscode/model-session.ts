@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import * as vscode from 'vscode';
 import { SecateurError } from '../errors.ts';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
-import type { MethodName, Ranks } from '../formats.ts';
+import type { MethodName, PruneReport, Ranks } from '../formats.ts';
 import type { HostEvent, HostMethods, JobInfo, Progress, ViewState } from '../protocol.ts';
 import { dataToBeginWith, labelOf, proposeData } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
@@ -13,12 +13,11 @@ import { dataSpec, defaultsFromSettings } from './settings.ts';
 import { savedView, saveView } from './view-memory.ts';
 
 /** Jobs that go on while nobody looks. The others only serve a view and end with it. */
-const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare', 'plan']);
+const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare']);
 const TITLES: Partial<Record<EngineMethod, string>> = {
   rank: 'Ranking',
   prune: 'Pruning',
   compare: 'Comparing',
-  plan: 'Planning',
 };
 
 /** One context of a webview: hiding a tab ends it, showing the tab again begins another one. */
@@ -147,6 +146,8 @@ export class ModelSession implements vscode.Disposable {
     try {
       const result = await work;
       if (method === 'rank') await this.keepRanks(job, result as Ranks);
+      // The page that asked for the prune is gone: the report waits for the next one.
+      if (method === 'prune' && !job.view) this.deliver({ type: 'report', report: result as PruneReport });
       return result;
     } finally {
       this.jobs.delete(job);
