@@ -1,0 +1,97 @@
+import type { MetricName, MethodName, UnitKind } from '../../src/formats.ts';
+
+/** The words of the editor: one place, so that a method has the same name everywhere. */
+export interface Word {
+  label: string;
+  /** One sentence for the tooltip. */
+  about: string;
+}
+
+export interface MethodWord extends Word {
+  /** Asks a value function (a metric). */
+  metric: boolean;
+  /** Spends a budget of evaluations. */
+  sampled: boolean;
+  data: boolean;
+  /** Scores are in one unit over all groups; otherwise plans compare them relative to each group's mean. */
+  comparable: boolean;
+}
+
+export const METHODS: Record<MethodName, MethodWord> = {
+  shapley: {
+    label: 'Shapley value',
+    about: 'Mean change of the metric that a unit makes over random orders of opening the units.',
+    metric: true,
+    sampled: true,
+    data: true,
+    comparable: true,
+  },
+  'leave-one-out': {
+    label: 'leave-one-out',
+    about: 'Change of the metric when only this unit is closed.',
+    metric: true,
+    sampled: false,
+    data: true,
+    comparable: true,
+  },
+  magnitude: {
+    label: 'weight magnitude (L1)',
+    about: 'Mean absolute weight that produces the unit. Needs no data.',
+    metric: false,
+    sampled: false,
+    data: false,
+    comparable: false,
+  },
+  'magnitude-l2': {
+    label: 'weight magnitude (L2)',
+    about: 'Euclidean norm of the weights that produce the unit. Needs no data.',
+    metric: false,
+    sampled: false,
+    data: false,
+    comparable: false,
+  },
+  activation: {
+    label: 'mean activation',
+    about: 'Mean absolute activation of the unit over the data.',
+    metric: false,
+    sampled: false,
+    data: true,
+    comparable: false,
+  },
+  random: {
+    label: 'random order',
+    about: 'A seeded random order: the baseline every method should beat.',
+    metric: false,
+    sampled: false,
+    data: false,
+    comparable: false,
+  },
+};
+
+export const METRICS: Record<MetricName, Word> = {
+  accuracy: { label: 'accuracy', about: 'Share of samples whose top answer is the label.' },
+  'cross-entropy': { label: '−cross-entropy', about: 'Minus the mean cross-entropy in nats: larger is better.' },
+  kl: { label: '−KL to the original', about: 'Minus the mean KL divergence from the original’s answer: 0 is no change.' },
+  mse: { label: '−MSE to the original', about: 'Minus the mean squared error, 0 is no change (relative without labels).' },
+  agreement: { label: 'agreement', about: 'Share of samples with the same top answer as the original.' },
+};
+
+const KINDS: Record<UnitKind, [string, string]> = {
+  channel: ['channel', 'channels'],
+  neuron: ['neuron', 'neurons'],
+  head: ['head', 'heads'],
+  expert: ['expert', 'experts'],
+  exit: ['exit', 'exits'],
+  feature: ['feature', 'features'],
+};
+
+export function method(name: MethodName): MethodWord {
+  return METHODS[name] ?? { label: name, about: '', metric: true, sampled: false, data: true, comparable: true };
+}
+export function metricLabel(name: MetricName | null): string {
+  return name === null ? 'metric' : (METRICS[name]?.label ?? name);
+}
+export function kindName(kind: UnitKind, n: number): string {
+  return (KINDS[kind] ?? ['unit', 'units'])[n === 1 ? 0 : 1];
+}
+export const COST_UNITS = { macs: 'MACs', parameters: 'parameters' } as const;

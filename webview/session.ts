@@ -1,0 +1,366 @@
+import type { MetricName, Ranks } from '../src/formats.ts';
+import type { DataChoice, DataSpec, HostEvent, JobInfo, Progress, ViewState } from '../src/protocol.ts';
+import { count } from './logic/format.ts';
+import { method } from './logic/words.ts';
+import { Rpc, wireError, type VsCodeApi } from './rpc.ts';
+import { DEFAULT_VIEW, inspection, prunableGroups, Store, type AppState } from './state.ts';
+
+/** How long the view must rest before it is saved. */
+const SAVE_REST = 250;
+
+/** What `vscode.setState` keeps for this tab. */
+interface Saved {
+  view?: Partial<ViewState>;
+  report?: AppState['report'];
+}
+
+/** A job that this view started. */
+export interface Run {
+  job: JobInfo;
+  abort: AbortController;
+}
+
+/** Everything that a person does to the model, the data and the ranks; views call it, the store shows what came of it. */
+export class Session {
+  readonly store: Store;
+  readonly rpc: Rpc;
+  private readonly api: VsCodeApi;
+  private readonly runs: Run[] = [];
+  private saveTimer: ReturnType<typeof setTimeout> | undefined;
+  private dataRun = 0;
+  /** Called when the data, the device or the model changed, so that measured values no longer hold. */
+  onBasisChanged: () => void = () => {};
+
+  constructor(api: VsCodeApi) {
+    this.api = api;
+    const saved = (api.getState() ?? {}) as Saved;
+    this.store = new Store({ ...DEFAULT_VIEW, ...saved.view });
+    if (saved.report) this.store.set({ report: saved.report });
+    this.rpc = new Rpc(api, (event) => this.onHostEvent(event));
+    this.store.subscribe((state, changed) => {
+      if (changed.has('view') || changed.has('report')) this.save(state);
+    });
+    window.addEventListener('pagehide', () => this.saveNow());
+    document.addEventListener('visibilitychange', () => document.hidden && this.saveNow());
+  }
+
+  async start(): Promise<void> {
+    const saved = ((this.api.getState() ?? {}) as Saved).view ?? null;
+    this.store.set({ host: { status: 'loading', progress: null } });
+    try {
+      const hello = await this.rpc.request('hello', { state: saved });
+      const choices = hello.dataChoices ?? [];
+      const view = { ...DEFAULT_VIEW, ...hello.defaults, ...saved };
+      if (!view.data) view.data = { path: choices[0]?.path ?? null, seed: 0 };
+      const ranks = { ...hello.ranksByMethod };
+      if (hello.ranks && !ranks[hello.ranks.method]) ranks[hello.ranks.method] = hello.ranks;
+      this.store.set({
+        host: { status: 'ready', value: { model: hello.model, name: hello.name } },
+        dataChoices: choices,
+        view,
+        ranks,
+        job: hello.job ? { ...hello.job, stoppable: true } : null,
+      });
+    } catch (thrown) {
+      this.store.set({ host: { status: 'error', error: wireError(thrown) } });
+      return;
+    }
+    void this.loadDevices();
+    await this.loadModel();
+  }
+
+  /** Reads the model (again) and then the data. */
+  async loadModel(): Promise<void> {
+    this.store.set({ model: { status: 'loading', progress: null }, stale: false });
+    try {
+      const value = await this.rpc.request('inspect', {}, {
+        onProgress: (progress) => this.store.set({ model: { status: 'loading', progress } }),
+      });
+      const { view } = this.store.state;
+      const known = new Set(value.groups.map((g) => g.id));
+      const sizes = new Map(value.groups.map((g) => [g.id, g.size]));
+      const fits = (keep: Record<string, number[]>): boolean =>
+        Object.entries(keep).every(([id, units]) => units.every((u) => u < (sizes.get(id) ?? 0)));
+      this.store.set({ model: { status: 'ready', value } });
+      this.store.setView({
+        selectedGroup:
+          view.selectedGroup && known.has(view.selectedGroup)
+            ? view.selectedGroup
+            : (value.groups.find((g) => g.prunable)?.id ?? null),
+        frozen: view.frozen.filter((id) => known.has(id)),
+        keep: view.keep && fits(view.keep) ? view.keep : null,
+        history: view.history.filter((p) => fits(p.keep)),
+      });
+      await this.loadData();
+    } catch (thrown) {
+      this.store.set({ model: { status: 'error', error: wireError(thrown) } });
+    }
+  }
+
+  /** Asks the engine what the chosen data is. The last call wins. */
+  async loadData(): Promise<void> {
+    const run = ++this.dataRun;
+    const { view } = this.store.state;
+    if (!view.data) return;
+    this.store.set({ data: { status: 'loading', progress: null } });
+    this.onBasisChanged();
+    try {
+      const value = await this.rpc.request(
+        'describe-data',
+        { data: view.data, device: view.device },
+        { onProgress: (progress) => run === this.dataRun && this.store.set({ data: { status: 'loading', progress } }) },
+      );
+      if (run !== this.dataRun) return;
+      this.store.set({ data: { status: 'ready', value } });
+      const now = this.store.state.view;
+      const allowed = (m: MetricName | null | undefined): MetricName | null => (m && value.metrics.includes(m) ? m : null);
+      this.store.setView({ metric: allowed(now.metric), judge: allowed(now.judge) });
+      this.onBasisChanged();
+    } catch (thrown) {
+      if (run === this.dataRun) this.store.set({ data: { status: 'error', error: wireError(thrown) } });
+    }
+  }
+
+  async loadDevices(): Promise<void> {
+    try {
+      this.store.set({ devices: await this.rpc.request('devices', {}) });
+    } catch {
+      // The picker then offers auto and CPU; the engine's own error shows where something is asked of it.
+    }
+  }
+
+  setData(path: string | null): void {
+    const { view } = this.store.state;
+    const holdout = this.store.state.dataChoices.find((choice) => choice.path === path)?.holdout;
+    // Seed and sample limit come from the settings and hold for any data.
+    const kept = { seed: view.data?.seed ?? 0, samples: view.data?.samples };
+    this.store.setView({ data: { path, holdout, ...kept }, metric: null, judge: null, history: [] });
+    void this.loadData();
+  }
+
+  async pickData(kind: 'file' | 'folder'): Promise<void> {
+    const choice = await this.rpc.request('pick-data', { kind }).catch(() => null);
+    if (choice) this.addChoice(choice);
+    // The picker shows what is in force again, also after a dismissed dialog.
+    if (choice) this.setData(choice.path);
+    else this.store.set({ dataChoices: [...this.store.state.dataChoices] });
+  }
+
+  setDevice(device: ViewState['device']): void {
+    this.store.setView({ device });
+    void this.loadData();
+  }
+
+  /** Metric that ranks are made for. */
+  rankMetric(state = this.store.state): MetricName | null {
+    return state.view.metric ?? (state.data.status === 'ready' ? (state.data.value.metrics[0] ?? null) : null);
+  }
+
+  /** Ranks all prunable groups, or some; goes on from an unfinished run of the same settings when `resume`. */
+  async rank(groups?: string[], resume = false): Promise<void> {
+    const { state } = this.store;
+    const { view } = state;
+    if (state.job?.method === 'rank' || !view.data) return;
+    const about = method(view.method);
+    const previous = state.ranks[view.method];
+    this.store.set({ partial: new Map(), rankError: null, rankNote: '' });
+    const run = this.begin('rank', groups?.length === 1 ? `ranking ${groups[0]}` : 'ranking');
+    try {
+      const made = await this.rpc.request(
+        'rank',
+        {
+          data: view.data,
+          method: view.method,
+          metric: about.metric ? (this.rankMetric() ?? undefined) : undefined,
+          groups,
+          budget: about.sampled ? view.budget : undefined,
+          tolerance: about.sampled ? view.tolerance : undefined,
+          seed: view.data.seed,
+          device: view.device,
+          resume: resume ? previous : undefined,
+        },
+        {
+          signal: run.abort.signal,
+          onProgress: (p) => {
+            this.progress(run, p);
+            this.addPartial(p.partial);
+          },
+        },
+      );
+      const order = prunableGroups(this.store.state).map((g) => g.id);
+      const merged = groups ? mergeRanks(previous, made, order) : made;
+      const done = count(made.groups.length);
+      this.store.set({
+        ranks: { ...this.store.state.ranks, [made.method]: merged },
+        rankNote: made.complete ? '' : `Stopped. What was computed by then is kept: ${done} of ${count(groups?.length ?? order.length)} groups.`,
+      });
+    } catch (thrown) {
+      const error = wireError(thrown);
+      if (error.code === 'cancelled') this.store.set({ rankNote: 'Stopped before the first group was ranked.' });
+      else this.store.set({ rankError: error });
+    } finally {
+      this.store.set({ partial: null });
+      this.end(run);
+    }
+  }
+
+  /** Shows a job in the header until `end`; the header's Stop aborts it. */
+  begin(method: string, title: string): Run {
+    const run: Run = { job: { method, title, fraction: null, note: '' }, abort: new AbortController() };
+    this.runs.push(run);
+    this.publish();
+    return run;
+  }
+
+  progress(run: Run, { fraction, note }: Progress): void {
+    run.job = { ...run.job, fraction, note };
+    this.publish();
+  }
+
+  end(run: Run): void {
+    const at = this.runs.indexOf(run);
+    if (at >= 0) this.runs.splice(at, 1);
+    this.publish();
+  }
+
+  /** Stops the job that is shown, also one that an earlier view started. */
+  stop(): void {
+    const run = this.runs.at(-1);
+    const { job } = this.store.state;
+    if (run) {
+      run.abort.abort();
+      this.publish();
+    } else if (job) {
+      void this.rpc.request('stop-jobs', {}).catch(() => null);
+      this.store.set({ job: { ...job, note: 'stopping…', stoppable: false } });
+    }
+  }
+
+  private publish(): void {
+    const run = this.runs.at(-1);
+    if (!run) return this.store.set({ job: null });
+    const stopping = run.abort.signal.aborted;
+    this.store.set({ job: { ...run.job, note: stopping ? 'stopping…' : run.job.note, stoppable: !stopping } });
+  }
+
+  async saveRanks(ranks: Ranks): Promise<void> {
+    try {
+      const { path } = await this.rpc.request('save-ranks', { ranks });
+      this.store.set({ rankNote: path ? `Saved to ${path}` : '' });
+    } catch (thrown) {
+      const error = wireError(thrown);
+      if (error.code !== 'cancelled') this.store.set({ rankError: error });
+    }
+  }
+
+  toggleLock(id: string): void {
+    const { frozen } = this.store.state.view;
+    this.store.setView({ frozen: frozen.includes(id) ? frozen.filter((f) => f !== id) : [...frozen, id] });
+  }
+
+  select(id: string | null): void {
+    if (id !== this.store.state.view.selectedGroup) this.store.setView({ selectedGroup: id });
+  }
+
+  showLog(): void {
+    void this.rpc.request('show-log', {}).catch(() => null);
+  }
+
+  async restartEngine(): Promise<void> {
+    this.store.set({ restarting: true });
+    try {
+      await this.rpc.request('restart-engine', {});
+      this.onRestarted();
+    } catch (thrown) {
+      this.store.set({ engineDied: wireError(thrown).message });
+    } finally {
+      this.store.set({ restarting: false });
+    }
+  }
+
+  private onRestarted(): void {
+    const { state } = this.store;
+    if (state.engineDied === null && state.model.status !== 'error' && state.data.status !== 'error') return;
+    this.store.set({ engineDied: null, rankError: null, planError: null, pruneError: null });
+    if (inspection(this.store.state)) void this.loadData();
+    else void this.loadModel();
+    if (this.store.state.devices.length === 0) void this.loadDevices();
+  }
+
+  private addPartial(partial: unknown): void {
+    const p = partial as { id?: string; units?: unknown } | undefined;
+    if (!p?.id || !p.units) return;
+    const next = new Map(this.store.state.partial ?? []);
+    next.set(p.id, p as never);
+    this.store.set({ partial: next });
+  }
+
+  private addChoice(choice: DataChoice): void {
+    const { dataChoices } = this.store.state;
+    if (!dataChoices.some((c) => c.path === choice.path)) this.store.set({ dataChoices: [...dataChoices, choice] });
+  }
+
+  private onHostEvent(event: HostEvent): void {
+    switch (event.type) {
+      case 'engine-died':
+        this.store.set({ engineDied: event.message || 'The engine stopped.', job: null });
+        break;
+      case 'engine-restarted':
+        this.onRestarted();
+        break;
+      case 'model-changed':
+        this.store.set({ stale: true });
+        break;
+      case 'job':
+        if (this.runs.length > 0) break;
+        this.store.set({ job: event.job && { ...event.job, stoppable: true } });
+        if (event.job?.method === 'rank') this.addPartial(event.job.partial);
+        else this.store.set({ partial: null });
+        break;
+      case 'ranks':
+        this.store.set({ ranks: { ...this.store.state.ranks, [event.ranks.method]: event.ranks }, partial: null });
+        break;
+      case 'report':
+        this.store.set({ report: event.report });
+        break;
+      case 'data': {
+        this.addChoice(event.choice);
+        const data: DataSpec = event.data;
+        this.store.setView({ data, metric: null, judge: null, history: [] });
+        void this.loadData();
+        break;
+      }
+      case 'show':
+        this.store.setView({ view: event.view });
+        break;
+    }
+  }
+
+  private save(state: AppState): void {
+    if (state.host.status !== 'ready') return;
+    clearTimeout(this.saveTimer);
+    this.saveTimer = setTimeout(() => this.saveNow(), SAVE_REST);
+  }
+
+  private saveNow(): void {
+    clearTimeout(this.saveTimer);
+    const { view, report, host } = this.store.state;
+    if (host.status !== 'ready') return;
+    this.api.setState({ view, report } satisfies Saved);
+    void this.rpc.request('save-state', { state: view }).catch(() => null);
+  }
+}
+
+/** New ranks of some groups over old ranks of others, when both were made alike; else the new ones alone. */
+export function mergeRanks(old: Ranks | undefined, made: Ranks, order: readonly string[]): Ranks {
+  const alike =
+    old &&
+    old.method === made.method &&
+    old.metric === made.metric &&
+    old.model.sha256 === made.model.sha256 &&
+    old.data.fingerprint === made.data.fingerprint;
+  if (!alike) return made;
+  const byId = new Map([...old.groups, ...made.groups].map((g) => [g.id, g]));
+  const ids = [...order.filter((id) => byId.has(id)), ...[...byId.keys()].filter((id) => !order.includes(id))];
+  return { ...made, groups: ids.map((id) => byId.get(id)!), complete: made.complete, seconds: old.seconds + made.seconds };
+}

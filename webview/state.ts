@@ -1,0 +1,169 @@
+import type { CostTerm, GroupInfo, GroupRanks, InspectReport, MethodName, PruneReport, Ranks } from '../src/formats.ts';
+import type {
+  DataChoice, DataSummary, EngineMethods, JobInfo, KeepByGroup, Measured, Progress, ViewState, WireError,
+} from '../src/protocol.ts';
+
+/** Something that is fetched. `since` lets a view wait before it shows that it waits. */
+export type Async<T> =
+  | { status: 'idle' }
+  | { status: 'loading'; progress: Progress | null }
+  | { status: 'ready'; value: T }
+  | { status: 'error'; error: WireError };
+
+export type Inspection = InspectReport & { costTerms: CostTerm[] };
+export type DeviceInfo = EngineMethods['devices']['result'][number];
+
+/** The metric of the present cut. */
+export type Measurement =
+  | { status: 'idle' }
+  /** Waiting or running; `partial` refines. */
+  | { status: 'running'; signature: string; partial: Measured | null; progress: Progress | null }
+  | { status: 'ready'; signature: string; value: Measured }
+  | { status: 'error'; signature: string; error: WireError };
+
+export interface AppState {
+  /** The answer to `hello`. */
+  host: Async<{ model: string; name: string }>;
+  model: Async<Inspection>;
+  data: Async<DataSummary>;
+  dataChoices: DataChoice[];
+  devices: DeviceInfo[];
+  view: ViewState;
+  /** Last ranks of each method. */
+  ranks: Partial<Record<MethodName, Ranks>>;
+  /** Groups of the running rank job as they converge, by id; null when none runs. */
+  partial: ReadonlyMap<string, GroupRanks> | null;
+  rankError: WireError | null;
+  /** What a view says after a rank run: cancelled, saved. */
+  rankNote: string;
+  job: (JobInfo & { stoppable: boolean }) | null;
+  /** Full-model value of the metric on the measured samples. */
+  reference: number | null;
+  measured: Measurement;
+  planError: WireError | null;
+  planning: Progress | null;
+  tracing: Progress | null;
+  pruning: Progress | null;
+  pruneError: WireError | null;
+  report: PruneReport | null;
+  engineDied: string | null;
+  restarting: boolean;
+  stale: boolean;
+}
+
+export const DEFAULT_VIEW: ViewState = {
+  view: 'overview',
+  selectedGroup: null,
+  costUnit: 'macs',
+  data: null,
+  device: 'auto',
+  method: 'shapley',
+  metric: null,
+  budget: 2000,
+  tolerance: 0.05,
+  target: { kind: 'keep-macs', value: 0.5 },
+  frozen: [],
+  minKeep: 0.25,
+  roundTo: 1,
+  keep: null,
+  history: [],
+};
+
+type Key = keyof AppState;
+type Listener = (state: AppState, changed: ReadonlySet<Key>) => void;
+
+/** The one place where state changes. Listeners run at most once per frame, with the keys that changed. */
+export class Store {
+  state: AppState;
+  private readonly listeners: Listener[] = [];
+  private changed = new Set<Key>();
+  private queued = false;
+
+  constructor(view: ViewState) {
+    this.state = {
+      host: { status: 'loading', progress: null },
+      model: { status: 'loading', progress: null },
+      data: { status: 'idle' },
+      dataChoices: [],
+      devices: [],
+      view,
+      ranks: {},
+      partial: null,
+      rankError: null,
+      rankNote: '',
+      job: null,
+      reference: null,
+      measured: { status: 'idle' },
+      planError: null,
+      planning: null,
+      tracing: null,
+      pruning: null,
+      pruneError: null,
+      report: null,
+      engineDied: null,
+      restarting: false,
+      stale: false,
+    };
+  }
+
+  set(patch: Partial<AppState>): void {
+    for (const key of Object.keys(patch) as Key[]) if (patch[key] !== this.state[key]) this.changed.add(key);
+    this.state = { ...this.state, ...patch };
+    if (this.changed.size === 0 || this.queued) return;
+    this.queued = true;
+    requestAnimationFrame(() => this.flush());
+  }
+
+  setView(patch: Partial<ViewState>): void {
+    this.set({ view: { ...this.state.view, ...patch } });
+  }
+
+  subscribe(listener: Listener): void {
+    this.listeners.push(listener);
+  }
+
+  private flush(): void {
+    this.queued = false;
+    const changed = this.changed;
+    this.changed = new Set();
+    for (const listener of this.listeners) listener(this.state, changed);
+  }
+}
+
+/** The report, when there is one. */
+export function inspection(state: AppState): Inspection | null {
+  return state.model.status === 'ready' ? state.model.value : null;
+}
+
+/** Ranks that the controls ask for, when there are some, and what differs from the present model and data. */
+export function shownRanks(state: AppState): { ranks: Ranks; stale: string | null } | null {
+  const ranks = state.ranks[state.view.method];
+  if (!ranks || ranks.groups.length === 0) return null;
+  const model = inspection(state);
+  if (model && ranks.model.sha256 !== model.model.sha256) return { ranks, stale: 'made from an earlier version of the model' };
+  if (state.data.status === 'ready' && ranks.data.fingerprint && ranks.data.fingerprint !== state.data.value.fingerprint) {
+    return { ranks, stale: 'made with other data' };
+  }
+  if (ranks.metric && state.view.metric && ranks.metric !== state.view.metric) {
+    return { ranks, stale: 'made for another metric' };
+  }
+  return { ranks, stale: null };
+}
+
+/** Ranks of one group: those that are converging now, else the last ones. */
+export function groupRanks(state: AppState, id: string): GroupRanks | undefined {
+  return state.partial?.get(id) ?? shownRanks(state)?.ranks.groups.find((g) => g.id === id);
+}
+
+export function prunableGroups(state: AppState): GroupInfo[] {
+  return inspection(state)?.groups.filter((g) => g.prunable) ?? [];
+}
+
+export function groupById(state: AppState, id: string | null): GroupInfo | undefined {
+  return id === null ? undefined : inspection(state)?.groups.find((g) => g.id === id);
+}
+
+/** Keeps of every prunable group in full. */
+export function fullKeep(state: AppState): KeepByGroup {
+  return Object.fromEntries(prunableGroups(state).map((g) => [g.id, Array.from({ length: g.size }, (_, i) => i)]));
+}

@@ -1,0 +1,318 @@
+import type { MethodName, MetricName, Ranks } from '../../src/formats.ts';
+import type { View } from '../app.ts';
+import { BarChart } from '../charts/bars.ts';
+import { HeatStrip } from '../charts/heat-strip.ts';
+import { count, metricValue, number, percent, plural, seconds } from '../logic/format.ts';
+import { hasNoSignal, sortUnits, splitName, Z95 } from '../logic/units.ts';
+import { kindName, method, METHODS, metricLabel, METRICS } from '../logic/words.ts';
+import type { Session } from '../session.ts';
+import { groupById, groupRanks, inspection, prunableGroups, shownRanks, type AppState } from '../state.ts';
+import { fill, h, icon, show } from '../ui/dom.ts';
+import { emptyState, errorSlot, nameElement } from '../ui/states.ts';
+import { button, checkbox, dropdown } from '../ui/toolkit.ts';
+import { VirtualTable } from '../ui/virtual-table.ts';
+
+const BUDGETS = [200, 500, 1000, 2000, 5000, 10_000, 50_000];
+const TOLERANCES = [0, 0.01, 0.02, 0.05, 0.1, 0.2];
+
+/** Which units matter, and how sure that is. */
+export class RanksView implements View {
+  readonly element: HTMLElement;
+  private readonly session: Session;
+  private readonly scope: ReturnType<typeof dropdown>;
+  private readonly method: ReturnType<typeof dropdown>;
+  private readonly metric: ReturnType<typeof dropdown>;
+  private readonly tolerance: ReturnType<typeof dropdown>;
+  private readonly budget: ReturnType<typeof dropdown>;
+  private readonly metricWords: HTMLElement;
+  private readonly sampledWords: HTMLElement;
+  private readonly run: ReturnType<typeof button>;
+  private readonly resume: ReturnType<typeof button>;
+  private readonly save: ReturnType<typeof button>;
+  private readonly note = h('p', { class: 'muted run-note', attrs: { role: 'status' } });
+  private readonly error: ReturnType<typeof errorSlot>;
+  private readonly stale = h('div', { class: 'slot' });
+  private readonly results: HTMLElement;
+  private readonly heat: HeatStrip;
+  private readonly bars = new BarChart();
+  private readonly groupHead = h('div', { class: 'group-head' });
+  private readonly signal = h('div', { class: 'slot' });
+  private readonly barsBox: HTMLElement;
+  private readonly table: VirtualTable;
+  private readonly asTable: ReturnType<typeof checkbox>;
+  private readonly empty = h('div', { class: 'slot' });
+  private scopeValue: 'all' | 'one' = 'all';
+  private tableShown = false;
+  private units: ReturnType<typeof sortUnits> = [];
+  private tableKey: unknown = null;
+
+  constructor(session: Session) {
+    this.session = session;
+    const { store } = session;
+    this.scope = dropdown('Which groups', (v) => {
+      this.scopeValue = v as 'all' | 'one';
+    });
+    this.method = dropdown('Method', (v) => store.setView({ method: v as MethodName }));
+    this.metric = dropdown('Value function', (v) => store.setView({ metric: v as MetricName }));
+    this.tolerance = dropdown('Stop when the ranking is stable to', (v) => store.setView({ tolerance: Number(v) }));
+    this.budget = dropdown('Evaluations per group at most', (v) => store.setView({ budget: Number(v) }));
+    this.metricWords = h('span', { class: 'words' }, 'of', this.metric.element);
+    this.sampledWords = h('span', { class: 'words' }, 'stop at', this.tolerance.element, 'or', this.budget.element);
+    this.run = button({ label: 'Rank', icon: 'play', kind: 'primary', onClick: () => this.start(false) });
+    this.resume = button({ label: 'Continue', icon: 'debug-continue', onClick: () => this.start(true) });
+    this.save = button({ label: 'Save ranks…', icon: 'save', onClick: () => this.saveRanks() });
+    this.error = errorSlot({ retry: () => this.start(false), showLog: () => session.showLog() }, 'Ranking failed');
+    this.heat = new HeatStrip((id) => session.select(id));
+    this.table = this.makeTable();
+    this.asTable = checkbox('Show as table', (on) => {
+      this.tableShown = on;
+      this.drawGroup(store.state);
+    });
+    this.barsBox = h('div', { class: 'bars-box' }, this.bars.element, this.table.element);
+    this.results = h(
+      'div',
+      { class: 'results' },
+      h('section', {}, h('h2', { text: 'All groups' }), this.heat.element),
+      h('section', {}, this.groupHead, this.signal, this.barsBox),
+    );
+    this.element = h(
+      'div',
+      { class: 'view ranks' },
+      h(
+        'div',
+        { class: 'sentence', attrs: { role: 'group', 'aria-label': 'What to rank' } },
+        h('span', { class: 'words' }, 'Rank', this.scope.element),
+        h('span', { class: 'words' }, 'by', this.method.element),
+        this.metricWords,
+        this.sampledWords,
+        h('span', { class: 'buttons' }, this.run.element, this.resume.element, this.save.element),
+      ),
+      this.note,
+      this.error.element,
+      this.stale,
+      this.empty,
+      this.results,
+    );
+  }
+
+  update(state: AppState, changed: ReadonlySet<keyof AppState> | null): void {
+    const any = (...keys: (keyof AppState)[]): boolean => changed === null || keys.some((k) => changed.has(k));
+    if (any('view', 'data', 'model', 'job', 'ranks', 'partial', 'engineDied')) this.drawControls(state);
+    if (any('rankError', 'engineDied')) this.error.set(state.engineDied ? null : state.rankError);
+    if (any('rankNote', 'ranks', 'partial', 'view')) this.drawNote(state);
+    if (any('ranks', 'partial', 'view', 'model', 'data', 'job')) this.drawResults(state);
+  }
+
+  private drawControls(state: AppState): void {
+    const { view } = state;
+    const group = groupById(state, view.selectedGroup);
+    const one = group?.prunable ? group.id : null;
+    if (!one) this.scopeValue = 'all';
+    this.scope.set(
+      [
+        { value: 'all', label: 'all groups' },
+        { value: 'one', label: 'this group', title: one ?? 'Select a prunable group first', disabled: !one },
+      ],
+      this.scopeValue,
+    );
+    this.method.set(
+      (Object.keys(METHODS) as MethodName[]).map((m) => ({ value: m, label: METHODS[m].label, title: METHODS[m].about })),
+      view.method,
+    );
+    const about = method(view.method);
+    show(this.metricWords, about.metric);
+    show(this.sampledWords, about.sampled);
+    const metrics: MetricName[] = state.data.status === 'ready' ? state.data.value.metrics : view.metric ? [view.metric] : [];
+    const metric = this.session.rankMetric(state);
+    this.metric.set(
+      metrics.length ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about })) : [{ value: '', label: 'a metric of the data' }],
+      metric ?? '',
+      metrics.length === 0,
+    );
+    this.tolerance.set(
+      withValue(TOLERANCES, view.tolerance).map((t) => ({ value: String(t), label: t === 0 ? 'no tolerance' : `± ${percent(t)} of the spread`, title: 'Standard error that is small enough, as a share of the scores’ spread' })),
+      String(view.tolerance),
+    );
+    this.budget.set(
+      withValue(BUDGETS, view.budget).map((b) => ({ value: String(b), label: `${count(b)} evaluations`, title: 'Per group; one evaluation is one coalition on all samples' })),
+      String(view.budget),
+    );
+    const running = state.job?.method === 'rank' || state.partial !== null;
+    const none = prunableGroups(state).length === 0;
+    const why = none
+      ? 'Nothing in this model can be pruned'
+      : state.data.status !== 'ready' && about.data
+        ? 'The data is not there yet'
+        : state.engineDied
+          ? 'The engine stopped'
+          : '';
+    this.run.set({ label: running ? 'Ranking…' : 'Rank', disabled: running || why !== '', title: why || 'Run this ranking' });
+    const shown = shownRanks(state);
+    const unfinished = shown !== null && !shown.ranks.complete && !shown.stale && about.sampled;
+    show(this.resume.element, unfinished && !running);
+    show(this.save.element, shown !== null && !running);
+  }
+
+  private drawNote(state: AppState): void {
+    const shown = shownRanks(state);
+    if (state.partial !== null) {
+      fill(this.note);
+    } else if (state.rankNote) fill(this.note, state.rankNote);
+    else if (shown) fill(this.note, provenance(shown.ranks));
+    else fill(this.note);
+    show(this.note, this.note.childNodes.length > 0);
+    fill(
+      this.stale,
+      shown?.stale &&
+        h(
+          'p',
+          { class: 'note warning' },
+          icon('warning'),
+          h('span', { text: `These ranks were ${shown.stale}. Rank again to have them for what is chosen now.` }),
+        ),
+    );
+  }
+
+  private drawResults(state: AppState): void {
+    const groups = prunableGroups(state);
+    const running = state.partial !== null || state.job?.method === 'rank';
+    const any = groups.some((g) => groupRanks(state, g.id));
+    if (groups.length === 0 || (!any && !running)) {
+      show(this.results, false);
+      show(this.empty, true);
+      this.drawEmpty(state, groups.length === 0);
+      return;
+    }
+    show(this.empty, false);
+    fill(this.empty);
+    show(this.results, true);
+    const rows = groups.map((g) => ({ id: g.id, size: g.size, ranks: groupRanks(state, g.id), running: running && !groupRanks(state, g.id) }));
+    this.heat.set(rows, state.view.selectedGroup);
+    this.drawGroup(state);
+  }
+
+  private drawEmpty(state: AppState, nothing: boolean): void {
+    const model = inspection(state);
+    if (nothing && model) {
+      const reason = model.groups[0]?.reason;
+      fill(this.empty, emptyState('Nothing to rank', `This model has no prunable group of units${reason ? ` (${model.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`));
+      return;
+    }
+    const about = method(state.view.method);
+    const ready = (state.data.status === 'ready' || !about.data) && !state.engineDied;
+    const text = `${about.about} ${about.metric ? 'Bars appear while the values converge; Stop keeps what was computed.' : ''}`;
+    const key = `${text}${ready}`;
+    if (this.empty.dataset.key === key && this.empty.childNodes.length) return;
+    this.empty.dataset.key = key;
+    fill(
+      this.empty,
+      emptyState(`No ${about.label} yet`, text, ready ? { label: 'Rank now', onClick: () => this.start(false) } : undefined),
+    );
+  }
+
+  private drawGroup(state: AppState): void {
+    const group = groupById(state, state.view.selectedGroup);
+    const ranks = group && groupRanks(state, group.id);
+    const running = state.partial?.has(group?.id ?? '') ?? false;
+    fill(this.groupHead);
+    fill(this.signal);
+    show(this.barsBox, ranks !== undefined);
+    if (!group) {
+      this.groupHead.append(h('p', { class: 'muted', text: 'Select a group to see its units.' }));
+      return;
+    }
+    this.groupHead.append(h('h2', {}, nameElement(group.id, splitName(group.id))));
+    if (!group.prunable) {
+      this.groupHead.append(h('p', { class: 'muted', text: `Frozen: ${group.reason ?? 'not prunable'}. Its units are not ranked.` }));
+      show(this.barsBox, false);
+      return;
+    }
+    if (!ranks) {
+      const waiting = state.partial !== null || state.job?.method === 'rank';
+      this.groupHead.append(h('p', { class: 'muted', text: waiting ? 'Its turn comes; bars appear with the first values.' : 'Not ranked yet.' }));
+      return;
+    }
+    const metric = state.partial?.has(group.id) ? this.session.rankMetric(state) : (shownRanks(state)?.ranks.metric ?? null);
+    const samples = shownRanks(state)?.ranks.data.samples ?? Infinity;
+    const facts = [`${count(group.size)} ${kindName(group.kind, group.size)}`];
+    if (ranks.evaluations > 0) facts.push(`${count(ranks.evaluations)} evaluations${running ? ' so far' : ''}`);
+    if (ranks.value) facts.push(`${metricLabel(metric)} ${metricValue(metric, ranks.value.full, samples)} with all, ${metricValue(metric, ranks.value.empty, samples)} with none`);
+    if (ranks.estimator) facts.push(ranks.estimator);
+    this.groupHead.append(h('p', { class: 'muted', text: facts.join(' · ') }), this.asTable.element);
+    this.asTable.set(this.tableShown);
+    if (!running && hasNoSignal(ranks)) {
+      this.signal.append(
+        h('p', { class: 'note info' }, icon('info'), h('span', {}, h('strong', { text: 'No signal: ' }), 'these units are interchangeable on this data. The order below is not supported by it.')),
+      );
+    }
+    this.units = sortUnits(ranks.units);
+    const about = method(state.view.method);
+    show(this.bars.element, !this.tableShown);
+    show(this.table.element, this.tableShown);
+    if (this.tableShown) {
+      if (this.tableKey !== ranks.units) this.table.setRows(this.units.length);
+      this.tableKey = ranks.units;
+    } else {
+      this.bars.set({
+        units: this.units,
+        unitName: kindName(group.kind, 1),
+        axis: about.label,
+        label: `${about.label} of the ${kindName(group.kind, 2)} of ${group.id}`,
+      });
+    }
+  }
+
+  private makeTable(): VirtualTable {
+    const u = (row: number) => this.units[row];
+    const text = (get: (row: number) => string) => (row: number, cell: HTMLElement) => {
+      cell.textContent = get(row);
+    };
+    const table = new VirtualTable({
+      label: 'Scores of the units',
+      columns: [
+        { label: 'Place', width: '72px', numeric: true, sort: (r) => -r, render: text((r) => count(r + 1)) },
+        { label: 'Unit', width: '84px', numeric: true, sort: (r) => u(r).index, render: text((r) => `#${u(r).index}`) },
+        { label: 'Score', width: 'minmax(90px, 1fr)', numeric: true, sort: (r) => u(r).score, render: text((r) => number(u(r).score)) },
+        { label: 'Std. error', title: 'Standard error of the score', width: 'minmax(84px, 1fr)', numeric: true, from: 400, sort: (r) => u(r).stderr, render: text((r) => (u(r).stderr === undefined ? '–' : number(u(r).stderr!, 2))) },
+        {
+          label: '95 % interval', width: 'minmax(150px, 2fr)', numeric: true, from: 520,
+          render: text((r) => {
+            const { score, stderr } = u(r);
+            return stderr === undefined ? '–' : `${number(score - Z95 * stderr)} to ${number(score + Z95 * stderr)}`;
+          }),
+        },
+      ],
+    });
+    table.element.style.height = '300px';
+    return table;
+  }
+
+  private start(resume: boolean): void {
+    const { view } = this.session.store.state;
+    const one = this.scopeValue === 'one' && view.selectedGroup !== null;
+    void this.session.rank(one ? [view.selectedGroup!] : undefined, resume);
+  }
+
+  private saveRanks(): void {
+    const shown = shownRanks(this.session.store.state);
+    if (shown) void this.session.saveRanks(shown.ranks);
+  }
+}
+
+/** The run that made the ranks, so that every number can be traced. */
+function provenance(ranks: Ranks): string {
+  const evaluations = ranks.groups.reduce((sum, g) => sum + g.evaluations, 0);
+  const parts = [
+    `${method(ranks.method).label}${ranks.metric ? ` of ${metricLabel(ranks.metric)}` : ''}`,
+    plural(ranks.groups.length, 'group'),
+    `${ranks.data.path.split(/[\\/]/).pop()}, ${plural(ranks.data.samples, 'sample')}`,
+  ];
+  if (evaluations > 0) parts.push(plural(evaluations, 'evaluation'));
+  parts.push(seconds(ranks.seconds), `seed ${ranks.seed}`, ranks.device.toUpperCase());
+  if (!ranks.complete) parts.push('stopped before the end');
+  return parts.join(' · ');
+}
+
+function withValue(values: readonly number[], value: number): number[] {
+  return values.includes(value) ? [...values] : [...values, value].sort((a, b) => a - b);
+}
