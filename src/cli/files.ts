@@ -1,23 +1,16 @@
-/** Reading and writing the JSON files of the contract: `*.ranks.json` and `*.plan.json`. */
+/** Reading the JSON files of the contract: `*.ranks.json` and `*.plan.json`. */
 import { readFileSync } from 'node:fs';
-import type { MethodName, Plan, Ranks, RanksByMethod } from '../formats.ts';
+import type { InspectReport, MethodName, Plan, Ranks } from '../formats.ts';
 import { SecateurError } from '../errors.ts';
+import { parseRanks } from '../ranking/ranks-file.ts';
 import type { ProtectedFile } from '../pruning/export/files.ts';
+import { fileError } from '../pruning/export/files.ts';
+import { parsePlan } from '../pruning/plan/plan-file.ts';
 import { existingPath } from './options.ts';
 
 /** All ranks in a file, one per method. @throws SecateurError 'bad-data' when it is not a ranks file */
 export function readRanks(path: string): Ranks[] {
-  const value = readJson(path, 'secateur-ranks/1', 'ranks') as unknown as Ranks | RanksByMethod;
-  const found = 'methods' in value ? value.methods : [value];
-  for (const ranks of Array.isArray(found) ? found : [null]) {
-    const usable =
-      typeof ranks?.model?.sha256 === 'string' &&
-      typeof ranks.method === 'string' &&
-      Array.isArray(ranks.groups) &&
-      ranks.groups.every((g) => typeof g?.id === 'string' && Array.isArray(g.units) && g.units.every((u) => Number.isInteger(u?.index) && typeof u.score === 'number'));
-    if (!usable) throw new SecateurError('bad-data', `${path} is not a complete ranks file.`, 'Make it with `secateur rank`.');
-  }
-  return found;
+  return parseRanks(readText(path), path);
 }
 
 /** The ranks of one method in a file; without a name the file must hold only one. */
@@ -35,31 +28,18 @@ export function chooseRanks(path: string, method: MethodName | undefined): Ranks
   return all[0];
 }
 
-/** A plan from a file. @throws SecateurError 'bad-data' when it is not one */
-export function readPlan(path: string): Plan {
-  const plan = readJson(path, 'secateur-plan/1', 'plan') as unknown as Plan;
-  const usable =
-    typeof plan.model?.sha256 === 'string' &&
-    Array.isArray(plan.groups) &&
-    plan.groups.every((g) => typeof g?.id === 'string' && Array.isArray(g.keep) && g.keep.every(Number.isInteger));
-  if (!usable) throw new SecateurError('bad-data', `${path} is not a complete plan file.`, 'Make it with `secateur prune --save-plan`.');
-  return plan;
+/** A plan from a file, checked against the model. @throws SecateurError 'bad-data' */
+export function readPlan(path: string, model: InspectReport): Plan {
+  return parsePlan(readText(path), path, model.model, model.groups);
 }
 
-function readJson(path: string, format: string, what: string): Record<string, unknown> {
-  let value: unknown;
+function readText(path: string): string {
+  const file = existingPath(path);
   try {
-    value = JSON.parse(readFileSync(existingPath(path), 'utf8'));
+    return readFileSync(file, 'utf8');
   } catch (thrown) {
-    if (thrown instanceof SecateurError) throw thrown;
-    const reason = thrown instanceof SyntaxError ? 'it is not JSON' : (thrown as Error).message.split('\n')[0];
-    throw new SecateurError('bad-data', `Cannot read the ${what} file ${path}: ${reason}.`, '', { cause: thrown });
+    throw fileError(thrown, `read ${path}`);
   }
-  const found = (value as { format?: unknown } | null)?.format;
-  if (found !== format) {
-    throw new SecateurError('bad-data', `${path} is not a ${what} file: its format is ${JSON.stringify(found ?? null)}, not "${format}".`);
-  }
-  return value as Record<string, unknown>;
 }
 
 /** What a command reads, so that it is never written to. */

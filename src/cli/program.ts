@@ -13,7 +13,6 @@ export function buildProgram(): Command {
     .version(packageJson.version, '-V, --version')
     .helpCommand('help [command]', 'help for a command')
     .showSuggestionAfterError()
-    .configureOutput({ outputError: (text, write) => write(`secateur: ${oneSentence(text)}\n`) })
     .exitOverride()
     .addHelpText(
       'after',
@@ -27,13 +26,17 @@ Examples:
 Exit codes: 0 success, 1 the job failed or was cancelled, 2 bad usage or bad input.`,
     );
   for (const add of [addInspect, addEvaluate, addRank, addPrune, addCompare]) add(program);
-  program.action(() => program.help({ error: false }));
-  program.argument('[command]').hook('preAction', () => undefined);
+  for (const command of program.commands) tellErrors(command, `secateur ${command.name()}`);
+  tellErrors(program, 'secateur');
   return program;
 }
 
 /** commander's message without its prefix and line breaks, with a way on. */
-function oneSentence(text: string): string {
-  const sentence = text.replace(/^error:\s*/i, '').replace(/\s*\n\s*/g, ' ').trim();
-  return `${/[.?!)]$/.test(sentence) ? sentence : `${sentence}.`} See secateur --help.`;
+function tellErrors(command: Command, name: string): void {
+  command.configureOutput({
+    outputError: (text, write) => {
+      const sentence = text.replace(/^error:\s*/i, '').replace(/\s*\n\s*/g, ' ').trim();
+      write(`secateur: ${/[.?!)]$/.test(sentence) ? sentence : `${sentence}.`} See ${name} --help.\n`);
+    },
+  });
 }

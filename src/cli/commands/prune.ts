@@ -80,7 +80,7 @@ async function prune(session: Session, modelArgument: string, options: PruneOpti
   const saveReport = options.saveReport ? checkTarget(options.saveReport, inputs) : null;
   const { metric, device } = options;
 
-  const { plan, messages } = target ? await makePlan(session, model, target, options) : { plan: readPlan(options.plan!), messages: [] };
+  const { plan, messages } = target ? await makePlan(session, model, target, options) : { plan: readPlan(options.plan!, await session.request('inspect', { model })), messages: [] };
   const report = await session.request('prune', { model, data, plan, out, metric, device });
   report.warnings.push(...messages);
   if (savePlan) writeJsonFile(savePlan, report.plan, inputs);

@@ -34,7 +34,7 @@ export async function compare(params: CompareParams, context: JobContext): Promi
   const dataB = await openDataset(b.structure().model, { ...params.data, holdout: null });
   const metric = chooseMetric(data, params.metric);
   const warnings = [...data.warnings];
-  const device = chooseDevice(params.device, warnings);
+  const device = await chooseDevice(params.device, warnings);
   await checkpoint(context);
   return withSession(a, device, (sessionA) =>
     withSession(b, device, async (sessionB) => {

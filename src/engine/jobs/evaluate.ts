@@ -17,7 +17,7 @@ export async function evaluate(params: EngineMethods['evaluate']['params'], cont
   const data = await openData(model, params.data);
   const metric = chooseMetric(data, params.metric);
   const warnings = [...data.warnings];
-  const device = chooseDevice(params.device, warnings);
+  const device = await chooseDevice(params.device, warnings);
   await checkpoint(context);
   return withSession(model, device, async (session) => {
     const { reading } = data;

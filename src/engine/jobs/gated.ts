@@ -3,7 +3,8 @@ import type { GatedModelRunner } from '../../evaluation/coalitions/index.ts';
 import { SecateurError } from '../../errors.ts';
 import type { DeviceName, MetricName } from '../../formats.ts';
 import type { KeepByGroup } from '../../protocol.ts';
-import { keepSetsOf } from '../../pruning/export/keep-sets.ts';
+import { changedGroups } from '../../pruning/export/keep-sets.ts';
+import { checkPlan } from '../../pruning/plan/plan-file.ts';
 import { Cache } from './cache.ts';
 import type { OpenData } from './data.ts';
 import type { OpenModel } from './model.ts';
@@ -25,5 +26,9 @@ export function withGatedModel<R>(
 /** Checked keep-sets of a request. @throws SecateurError 'bad-data' */
 export function keepSetsOfRequest(model: OpenModel, keep: KeepByGroup): Map<string, number[]> {
   if (typeof keep !== 'object' || keep === null) throw new SecateurError('usage', 'There are no units to keep in the request.');
-  return keepSetsOf(model.structure(), { groups: Object.entries(keep).map(([id, units]) => ({ id, keep: units })) });
+  const structure = model.structure();
+  // The model is the one that the request names: there is no hash to compare.
+  const ref = { path: model.path, sha256: '-' };
+  const groups = Object.entries(keep).map(([id, units]) => ({ id, keep: units }));
+  return changedGroups(structure, checkPlan({ format: 'secateur-plan/1', model: ref, groups }, ref, structure.groups));
 }

@@ -23,7 +23,7 @@ export async function measure(params: EngineMethods['measure']['params'], contex
   const model = await openModel(params.model);
   const data = await openData(model, params.data);
   const metric = chooseMetric(data, params.metric);
-  const device = chooseDevice(params.device, []);
+  const device = await chooseDevice(params.device, []);
   const keep = keepSetsOfRequest(model, params.keep);
   const predicted = predictCost(model.costTerms(), keepCounts(model.structure(), keep));
   await checkpoint(context);

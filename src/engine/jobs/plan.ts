@@ -7,7 +7,7 @@ import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
 import { chooseMetric, openData } from './data.ts';
-import { keepSetsOf } from '../../pruning/export/keep-sets.ts';
+import { changedGroups } from '../../pruning/export/keep-sets.ts';
 import { withGatedModel } from './gated.ts';
 import { openModel } from './model.ts';
 import type { OpenModel } from './model.ts';
@@ -44,7 +44,7 @@ export async function plan(params: PlanParams, context: JobContext): Promise<Eng
 async function searchPlan(params: PlanParams, model: OpenModel, context: JobContext, build: (search: PlanSearch) => Promise<PlanResult>): Promise<PlanResult> {
   const data = await openData(model, params.data);
   const metric = params.metric ? chooseMetric(data, params.metric) : dropMetric(data);
-  const device = chooseDevice(params.device, []);
+  const device = await chooseDevice(params.device, []);
   const most = 64;
   await checkpoint(context);
   context.progress({ fraction: 0, note: `searching for the smallest model: preparing to measure ${metric}` });
@@ -55,8 +55,8 @@ async function searchPlan(params: PlanParams, model: OpenModel, context: JobCont
       maxMeasurements: most,
       measure: async (keep, signal) => {
         await checkpoint(context);
-        const checked = keepSetsOf(model.structure(), { groups: [...keep].map(([id, units]) => ({ id, keep: [...units] })) });
-        const { value } = await gated.measure(checked, {}, signal);
+        const changed = changedGroups(model.structure(), { groups: [...keep].map(([id, units]) => ({ id, keep: [...units] })) });
+        const { value } = await gated.measure(changed, {}, signal);
         return value;
       },
       onMeasured: (point, count) => {

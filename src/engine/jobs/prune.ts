@@ -1,7 +1,7 @@
 import type { EngineMethods } from '../../protocol.ts';
-import { SecateurError } from '../../errors.ts';
 import type { PruneReport } from '../../formats.ts';
 import { pruneAndExport } from '../../pruning/export/pipeline.ts';
+import { checkPlan } from '../../pruning/plan/plan-file.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import { chooseMetric, openData, protectedFiles } from './data.ts';
@@ -14,19 +14,12 @@ export async function prune(params: EngineMethods['prune']['params'], context: J
   context.progress({ fraction: 0, note: 'reading model and data' });
   const model = await openModel(params.model);
   const reference = await model.ref();
-  const { plan } = params;
-  if (plan.model.sha256 !== reference.sha256) {
-    throw new SecateurError(
-      'bad-data',
-      `The plan is for another model (${plan.model.path}, SHA-256 ${plan.model.sha256.slice(0, 12)}…) than ${model.path} (${reference.sha256.slice(0, 12)}…).`,
-      'Make a plan for this model.',
-    );
-  }
+  const plan = checkPlan(params.plan, reference, model.structure().groups);
   await checkpoint(context);
   const data = await openData(model, params.data);
   const metric = params.metric ? chooseMetric(data, params.metric) : plan.target.kind === 'max-drop' ? dropMetric(data) : data.metrics[0];
   const warnings = [...data.warnings, ...model.structure().warnings];
-  const device = chooseDevice(params.device, warnings);
+  const device = await chooseDevice(params.device, warnings);
   await checkpoint(context);
   return pruneAndExport(
     {

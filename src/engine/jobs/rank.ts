@@ -37,7 +37,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   const data = await openData(model, params.data);
   const metric = method.needs === 'game' ? chooseMetric(data, params.metric) : null;
   const warnings = [...data.warnings, ...structure.warnings];
-  const device = chooseDevice(params.device, warnings);
+  const device = await chooseDevice(params.device, warnings);
   const groups = chooseGroups(structure, params.groups, warnings);
   const reference = await model.ref();
   const earlier = checkResume(params, reference.sha256, data, metric);
@@ -65,7 +65,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     if (old && !state.states[group.id] && !earlier!.state.unfinished.includes(group.id)) {
       outcome = { ranks: old, complete: true };
     } else {
-      outcome = await rankOne(method, { structure, group, data, metric, device }, params, state.states[group.id], context, progress);
+      outcome = await rankOne(method, { structure, group, data, metric, device, warnings }, params, state.states[group.id], context, progress);
     }
     if (outcome) {
       done.push(outcome.ranks);
@@ -109,12 +109,13 @@ interface GroupJob {
   data: OpenData;
   metric: MetricName | null;
   device: Ranks['device'];
+  warnings: string[];
 }
 
 /** Ranks one group; null when it was cancelled before there was anything to keep. */
 async function rankOne(
   method: RankMethod,
-  { structure, group, data, metric, device }: GroupJob,
+  { structure, group, data, metric, device, warnings }: GroupJob,
   params: RankParams,
   resume: RankState | undefined,
   { signal }: JobContext,
@@ -128,6 +129,7 @@ async function rankOne(
     if (method.needs === 'activations') return await run({ group, activations: new ActivationRuns(structure, data.search, device) });
     if (method.needs !== 'game') return await run({ group });
     const game = await openGame(structure, group.id, data.search, { metric: metric!, reading: data.reading, device, signal });
+    for (const note of game.info.notes) if (!warnings.includes(note)) warnings.push(note);
     try {
       return await run({ group, game });
     } finally {

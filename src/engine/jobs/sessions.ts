@@ -14,8 +14,8 @@ export function withSession<R>(model: OpenModel, device: DeviceName, use: (sessi
 }
 
 /** The device that a job runs on; a note about a fall-back goes to the warnings. */
-export function chooseDevice(wanted: DeviceName | 'auto', warnings: string[]): DeviceName {
-  const { device, note } = resolveDevice(wanted);
+export async function chooseDevice(wanted: DeviceName | 'auto', warnings: string[]): Promise<DeviceName> {
+  const { device, note } = await resolveDevice(wanted);
   if (note) warnings.push(note);
   return device;
 }

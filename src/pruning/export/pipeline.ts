@@ -7,12 +7,13 @@ import { loadModel } from '../../graph/load.ts';
 import { saveModel } from '../../graph/save.ts';
 import { inferShapes } from '../../graph/shapes/index.ts';
 import type { Structure } from '../../units/types.ts';
+import { checkPlan } from '../plan/plan-file.ts';
 import { pruneModel } from '../surgery.ts';
 import { sampleBatches } from './batches.ts';
 import { checkEquivalence } from './equivalence.ts';
 import { fileError, checkTarget, TemporaryFolder } from './files.ts';
 import type { ProtectedFile } from './files.ts';
-import { keepSetsOf } from './keep-sets.ts';
+import { changedGroups } from './keep-sets.ts';
 import { measureBoth } from './measure.ts';
 import type { MetricOptions } from './measure.ts';
 
@@ -43,10 +44,11 @@ export interface PruneOptions {
  */
 export async function pruneAndExport(input: PruneInput, { signal, progress = () => undefined }: PruneOptions = {}): Promise<PruneReport> {
   const started = performance.now();
-  const { structure, plan, model, metric } = input;
+  const { structure, model, metric } = input;
   const target = checkTarget(input.out, input.protectedFiles);
   checkTarget(`${target}.data`, input.protectedFiles);
-  const keep = keepSetsOf(structure, plan);
+  const plan = checkPlan(input.plan, model, structure.groups);
+  const keep = changedGroups(structure, plan);
   const warnings = [...input.warnings];
   if (keep.size === 0) warnings.push('The plan removes nothing: the export computes what the original does.');
 

@@ -1,0 +1,55 @@
+/** Builds the command line and its engine once per run of the tests, aside from dist/, and runs it. */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import esbuild from 'esbuild';
+
+export const root = resolve(import.meta.dirname, '../../..');
+export const example = join(root, 'examples/digits');
+
+let built: string | null = null;
+
+/** Bundles as esbuild.mjs does; below node_modules, so that onnxruntime-node is found. */
+export async function buildCommand(): Promise<void> {
+  const outdir = join(root, 'node_modules/.cache', `secateur-test-${process.pid}`);
+  mkdirSync(outdir, { recursive: true });
+  const shared: esbuild.BuildOptions = { bundle: true, platform: 'node', target: 'node20', outdir, external: ['onnxruntime-node'], absWorkingDir: root };
+  const builds: esbuild.BuildOptions[] = [
+    { ...shared, entryPoints: { engine: 'src/engine/main.ts' }, format: 'cjs', outExtension: { '.js': '.cjs' } },
+    {
+      ...shared,
+      entryPoints: { cli: 'src/cli/main.ts' },
+      format: 'esm',
+      outExtension: { '.js': '.mjs' },
+      banner: { js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);" },
+    },
+  ];
+  await Promise.all(builds.map((options) => esbuild.build(options)));
+  built = outdir;
+}
+
+export function removeCommand(): void {
+  if (built && existsSync(built)) rmSync(built, { recursive: true, force: true });
+  built = null;
+}
+
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs `secateur …args`; never throws. */
+export function secateur(...args: string[]): Promise<Outcome> {
+  if (!built) throw new Error('buildCommand first');
+  return new Promise((done) => {
+    execFile(process.execPath, [join(built!, 'cli.mjs'), ...args], { maxBuffer: 64 << 20, cwd: root }, (error, stdout, stderr) => {
+      done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
+    });
+  });
+}
+
+/** The one line that a failure prints, without progress and notes. */
+export function sentence({ stderr }: Outcome): string {
+  return stderr.split('\n').filter((line) => line.startsWith('secateur: ')).join('\n');
+}
