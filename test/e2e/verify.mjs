@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import esbuild from 'esbuild';
 import { unzipSync } from 'fflate';
 
 // Before the library loads: these tests assert that nothing is collected.
@@ -54,4 +55,18 @@ export async function secateur(...args) {
   const cli = new URL('../../dist/cli.mjs', import.meta.url).pathname;
   const { stdout } = await promisify(execFile)(process.execPath, [cli, ...args, '--json'], { maxBuffer: 1 << 28 });
   return JSON.parse(stdout);
+}
+
+/** Bundles zeroed.ts, which is written in TypeScript because it uses the project's reader of model files. */
+export async function zeroedModel(...args) {
+  const { outputFiles } = await esbuild.build({
+    entryPoints: [new URL('./zeroed.ts', import.meta.url).pathname],
+    bundle: true,
+    write: false,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'error',
+  });
+  const module = await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`);
+  return module.zeroedModel(...args);
 }

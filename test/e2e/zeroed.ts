@@ -40,7 +40,8 @@ function closeInputs(node: Node, size: number, kept: ReadonlySet<number>): void 
   const { dims } = tensor;
   // Axis of the weight that meets the units, and how many entries of it one unit has (spatial positions after Flatten).
   const axis = node.opType === 'Gemm' && node.int('transB', 0) === 0 ? 0 : 1;
-  if (!['Conv', 'Gemm'].includes(node.opType) || dims[axis] % size !== 0) throw new Error(`${node.name} is not understood`);
+  if (!['Conv', 'Gemm'].includes(node.opType) || dims[axis] % size !== 0)
+    throw new Error(`${node.name} is not understood`);
   const perUnit = dims[axis] / size;
   const inner = dims.slice(axis + 1).reduce((product, dim) => product * dim, 1);
   const weights = tensor.toFloat32().map((weight, i) => {

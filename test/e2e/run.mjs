@@ -1,0 +1,91 @@
+/**
+ * The end-to-end test: `npm run e2e [-- --link] [--keep] [--no-themes]`.
+ * Packages the extension, installs it in a real VS Code with a fresh home, and does in Chromium what a user does.
+ * --link   uses this folder as it was last built instead of a package (quicker while developing)
+ * --keep   leaves the home of the test host behind
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { setUpHost } from '../host/setup.mjs';
+import { VsCodeHost, playwright } from '../host/vscode-host.mjs';
+import { Harness } from './harness.mjs';
+import { Editor } from './editor.mjs';
+import { Workbench } from './workbench.mjs';
+import { openModel } from './steps/open.mjs';
+import { rankUnits } from './steps/rank.mjs';
+import { pruneModel } from './steps/prune.mjs';
+import { keepState } from './steps/state.mjs';
+import { surviveTrouble } from './steps/trouble.mjs';
+import { showThemes } from './steps/themes.mjs';
+import { leaveNothing } from './steps/privacy.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const artifacts = join(root, 'test', 'artifacts');
+const { values: options } = parseArgs({
+  options: { link: { type: 'boolean' }, keep: { type: 'boolean' }, 'no-themes': { type: 'boolean' } },
+});
+
+/** A workspace as a user has it: the example in a folder, beside files that are no models. */
+function makeWorkspace(home) {
+  const workspace = join(home, 'workspace');
+  const digits = join(workspace, 'examples', 'digits');
+  mkdirSync(digits, { recursive: true });
+  cpSync(join(root, 'examples', 'digits'), digits, { recursive: true });
+  writeFileSync(join(workspace, 'notes.txt'), 'Some text.\n');
+  // Begins like a model and goes on like noise.
+  const noise = Buffer.alloc(4096, 0).map((_, i) => (i * 7919 + 13) % 251);
+  writeFileSync(join(workspace, 'broken.onnx'), Buffer.concat([Buffer.from([0x08, 0x08, 0x3a, 0xff, 0x7f]), noise]));
+  return { workspace, digits, model: join(digits, 'model.onnx') };
+}
+
+function packageOnce(home) {
+  const vsix = join(home, 'secateur.vsix');
+  execFileSync(process.execPath, [join(root, 'scripts', 'package.mjs'), '--out', vsix], { cwd: root, stdio: 'pipe' });
+  copyFileSync(vsix, join(artifacts, 'secateur.vsix'));
+  return vsix;
+}
+
+const harness = new Harness(artifacts);
+const home = mkdtempSync(join(tmpdir(), 'secateur-e2e-'));
+const host = new VsCodeHost(home);
+const place = makeWorkspace(home);
+let workbench;
+harness.evidence = async () => ({
+  png: await workbench?.page.screenshot(),
+  log: `${host.log('Secateur')}\n--- console\n${workbench?.console.join('\n') ?? ''}\n--- host\n${host.text}`,
+});
+
+try {
+  await harness.check('the test host is set up', () => void setUpHost());
+  const installed = await harness.check('the package installs in VS Code', async () => {
+    if (options.link) symlinkSync(root, join(home, 'extensions', 'secateur.secateur-0.1.0'));
+    else {
+      const said = await host.install(packageOnce(home));
+      if (!/successfully installed/.test(said)) throw new Error(said);
+    }
+  });
+  if (installed) {
+    // A small budget, and no early stop, so that runs are short but can be interrupted.
+    host.setSettings({ 'secateur.budget': 200, 'secateur.tolerance': 0.2 });
+    await host.start();
+    workbench = await Workbench.open(playwright().chromium, host.url(place.workspace));
+    const editor = new Editor(workbench);
+    const test = { harness, host, workbench, editor, artifacts, home, root, ...place };
+    for (const step of [openModel, rankUnits, pruneModel, keepState, surviveTrouble, leaveNothing]) await step(test);
+    if (!options['no-themes']) await showThemes(test);
+  }
+} catch (error) {
+  await harness.check('the test runs to its end', () => {
+    throw error;
+  });
+} finally {
+  await workbench?.close().catch(() => undefined);
+  await host.stop();
+  if (options.keep) console.log(`# kept ${home}`);
+  else rmSync(home, { recursive: true, force: true });
+}
+process.exitCode = harness.summary() ? 0 : 1;
