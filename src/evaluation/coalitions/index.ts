@@ -1,0 +1,4 @@
+/** The coalition evaluator: values of a model with some of its units closed, fast. */
+export { type OpenGame, openGame } from './game.ts';
+export { type GatedModelRunner, type MeasuredValue, openGatedModel } from './gated-model.ts';
+export { type EvaluatorInfo, type EvaluatorOptions, referenceOf } from './open.ts';
