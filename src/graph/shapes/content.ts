@@ -1,5 +1,6 @@
 import { DataType } from '../../onnx/data-type.ts';
 import type { Tensor } from '../../onnx/tensor.ts';
+import type { Dim } from '../ir.ts';
 import type { Content } from './context.ts';
 
 /** Tensors with more elements are not looked into: they are weights, not sizes. */
@@ -19,4 +20,39 @@ export function contentOfTensor(tensor: Tensor): Content | undefined {
   } catch {
     return undefined; // a missing external file: whoever needs the bytes will say so
   }
+}
+
+/** Contents of the slices at `positions` along an axis; undefined where the dims are not numbers. */
+export function takeContent(content: Content | undefined, dims: readonly Dim[], axis: number, positions: readonly number[]): Content | undefined {
+  const size = dims[axis];
+  if (!content || typeof size !== 'number') return undefined;
+  const inner = count(dims.slice(axis + 1));
+  const outer = count(dims.slice(0, axis));
+  if (inner === undefined || outer === undefined || outer * positions.length * inner > 4 * MAX_ELEMENTS) return undefined;
+  const out: Dim[] = [];
+  for (let o = 0; o < outer; o++)
+    for (const p of positions) for (let i = 0; i < inner; i++) out.push(content[(o * size + p) * inner + i] ?? null);
+  return out;
+}
+
+/** Contents after a permutation of the axes. */
+export function permuteContent(content: Content | undefined, dims: readonly Dim[], perm: readonly number[]): Content | undefined {
+  const total = count(dims);
+  if (!content || total !== content.length) return undefined;
+  const sizes = dims as readonly number[];
+  const strides = sizes.map((_, i) => sizes.slice(i + 1).reduce((a, b) => a * b, 1));
+  const shape = perm.map((p) => sizes[p]);
+  return content.map((_, flat) => {
+    let rest = flat;
+    let from = 0;
+    for (let i = shape.length - 1; i >= 0; i--) {
+      from += (rest % shape[i]) * strides[perm[i]];
+      rest = Math.floor(rest / shape[i]);
+    }
+    return content[from];
+  });
+}
+
+function count(dims: readonly Dim[]): number | undefined {
+  return dims.every((d) => typeof d === 'number') ? (dims as number[]).reduce((a, b) => a * b, 1) : undefined;
 }

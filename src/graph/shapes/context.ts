@@ -90,6 +90,10 @@ export class RuleContext {
     const a = this.attribute(name);
     return a?.kind === 'ints' ? a.value.map(clamp) : undefined;
   }
+  float(name: string): number | undefined {
+    const a = this.attribute(name);
+    return a?.kind === 'float' ? a.value : undefined;
+  }
   floats(name: string): number[] | undefined {
     const a = this.attribute(name);
     return a?.kind === 'floats' ? a.value : undefined;

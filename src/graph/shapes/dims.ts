@@ -9,7 +9,7 @@ import type { Dim } from '../ir.ts';
 type Polynomial = Map<string, { coefficient: number; atoms: string[] }>;
 
 const MAX_TERMS = 8;
-const MAX_TEXT = 120;
+const MAX_TEXT = 240;
 /** Expressions that were made here, by their text. Symbols of files are atoms and need no entry. */
 const known = new Map<string, Polynomial>();
 /** How to compute atoms that are no symbols. */
@@ -110,11 +110,28 @@ export function floorDiv(a: Dim, n: number): Dim {
   }
   const remainder = toDim(rest);
   if (remainder === null) return null;
-  const part =
-    typeof remainder === 'number'
-      ? Math.floor(remainder / n)
-      : atom(`floor(${group(remainder)}/${n})`, (symbol) => Math.floor(evaluateDim(remainder, symbol) / n));
-  return addDims(toDim(whole), part);
+  return addDims(toDim(whole), typeof remainder === 'number' ? Math.floor(remainder / n) : floorAtom(remainder, n));
+}
+
+/** What a floor atom divides, so that floors of floors become one. */
+const floors = new Map<string, { of: string; by: number }>();
+
+function floorAtom(dim: string, n: number): Dim {
+  // ⌊(⌊x/m⌋ + c)/n⌋ = ⌊(x + c·m)/(m·n)⌋
+  const terms = [...polynomial(dim).values()];
+  const inner = terms.find((t) => t.atoms.length === 1 && t.coefficient === 1 && floors.has(t.atoms[0]));
+  if (inner && terms.every((t) => t === inner || t.atoms.length === 0)) {
+    const { of, by } = floors.get(inner.atoms[0])!;
+    const constant = terms.find((t) => t.atoms.length === 0)?.coefficient ?? 0;
+    const merged = addDims(of, constant * by);
+    if (merged !== null) return floorDiv(merged, by * n);
+  }
+  const text = atom(`floor(${group(dim)}/${n})`, (symbol) => Math.floor(evaluateDim(dim, symbol) / n));
+  if (typeof text === 'string') {
+    if (floors.size > 50_000) floors.clear();
+    floors.set(text, { of: dim, by: n });
+  }
+  return text;
 }
 
 /** ⌈a / n⌉ for a positive integer n. */
@@ -166,6 +183,8 @@ export function extremeDim(a: Dim, b: Dim, which: 'max' | 'min'): Dim {
   if (a === b) return a;
   if (a === null || b === null) return null;
   if (typeof a === 'number' && typeof b === 'number') return Math[which](a, b);
+  // Sizes that are not fixed are taken to be at least 1.
+  if (a === 1 || b === 1) return which === 'min' ? 1 : a === 1 ? b : a;
   const [x, y] = [String(a), String(b)].sort();
   return atom(`${which}(${x}, ${y})`, (symbol) => Math[which](evaluateDim(a, symbol), evaluateDim(b, symbol)));
 }

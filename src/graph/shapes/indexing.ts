@@ -2,6 +2,7 @@ import { DataType } from '../../onnx/data-type.ts';
 import type { Dim } from '../ir.ts';
 import type { Content, Rule, RuleContext, RuleTable } from './context.ts';
 import { normalAxis, unknownDims } from './context.ts';
+import { takeContent } from './content.ts';
 import { addDims, extremeDim, mulDims, subDims } from './dims.ts';
 
 /** Ops that pick, repeat or pad elements: Slice, Gather, Expand, Tile, Pad, Resize, TopK and their like. */
@@ -25,10 +26,19 @@ const slice: Rule = (c) => {
     const step = c.has(4) ? (steps?.[i] ?? null) : 1;
     shape[axis] = sliceLength(data[axis], starts?.[i] ?? null, ends?.[i] ?? null, step);
   });
-  const [start, end, step] = [starts?.[0], ends?.[0], steps ? steps[0] : c.has(4) ? null : 1];
-  const content = data.length === 1 && which.length === 1 ? sliceContent(c.content(0), start, end, step) : undefined;
+  let content = c.content(0);
+  const dims = [...data];
+  which.forEach((a, i) => {
+    const axis = normalAxis(a, data.length);
+    const picked = axis === undefined ? undefined : slicePositions(dims[axis], starts?.[i], ends?.[i], steps ? steps[i] : c.has(4) ? null : 1);
+    content = picked && axis !== undefined ? takeContent(content, dims, axis, picked) : undefined;
+    if (picked && axis !== undefined) dims[axis] = picked.length;
+  });
   c.out(0, c.elem(0), shape, content);
 };
+
+/** Ends from here on stand for "to the end": no axis is that long. */
+const HUGE = 1e8;
 
 /** Elements that start:end:step takes out of `size`. */
 export function sliceLength(size: Dim, start: Dim, end: Dim, step: Dim): Dim {
@@ -41,7 +51,7 @@ export function sliceLength(size: Dim, start: Dim, end: Dim, step: Dim): Dim {
   if (step === -1 && start === -1 && typeof end === 'number' && end < -(2 ** 30)) return size;
   if (step !== 1 || size === null) return null;
   // Symbols: the usual forms, x[a:], x[:b], x[:-b], x[-a:], with a and b taken to be inside.
-  const huge = typeof end === 'number' && end >= 2 ** 31 - 1;
+  const huge = typeof end === 'number' && end >= HUGE;
   const toEnd = huge || end === size;
   const from: Dim = typeof start === 'number' && start < 0 ? addDims(size, start) : start;
   const to: Dim = toEnd ? size : typeof end === 'number' && end < 0 ? addDims(size, end) : end;
@@ -53,13 +63,13 @@ export function sliceLength(size: Dim, start: Dim, end: Dim, step: Dim): Dim {
   return subDims(to, from);
 }
 
-function sliceContent(content: Content | undefined, start: Dim | undefined, end: Dim | undefined, step: Dim | undefined): Content | undefined {
-  if (!content || typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0) return undefined;
-  const n = content.length;
-  const clampTo = (i: number, low: number, high: number) => Math.max(low, Math.min(high, i < 0 ? i + n : i));
-  const out: (number | string | null)[] = [];
-  if (step > 0) for (let i = clampTo(start, 0, n); i < clampTo(end, 0, n); i += step) out.push(content[i]);
-  else for (let i = clampTo(start, -1, n - 1), stop = end < -n ? -1 : clampTo(end, -1, n - 1); i > stop; i += step) out.push(content[i]);
+function slicePositions(n: Dim, start: Dim | undefined, end: Dim | undefined, step: Dim | undefined): number[] | undefined {
+  if (typeof n !== 'number' || typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0) return undefined;
+  const within = (i: number, low: number, high: number) => Math.max(low, Math.min(high, i < 0 ? i + n : i));
+  const out: number[] = [];
+  if (n > 1024) return undefined;
+  if (step > 0) for (let i = within(start, 0, n), stop = within(end, 0, n); i < stop; i += step) out.push(i);
+  else for (let i = within(start, -1, n - 1), stop = end < -n ? -1 : within(end, -1, n - 1); i > stop; i += step) out.push(i);
   return out;
 }
 
@@ -69,10 +79,9 @@ const gather: Rule = (c) => {
   const axis = normalAxis(c.int('axis', 0), data.length);
   if (axis === undefined) return;
   const shape = [...data.slice(0, axis), ...indices, ...data.slice(axis + 1)];
-  const content = c.content(0);
-  const at = c.numbers(1);
-  const picked = data.length === 1 && content && at ? at.map((i) => content[i < 0 ? i + content.length : i] ?? null) : undefined;
-  c.out(0, c.elem(0), shape, picked);
+  const size = data[axis];
+  const at = typeof size === 'number' ? c.numbers(1)?.map((i) => (i < 0 ? i + size : i)) : undefined;
+  c.out(0, c.elem(0), shape, at && takeContent(c.content(0), data, axis, at));
 };
 
 const gatherND: Rule = (c) => {
@@ -98,7 +107,8 @@ const expand: Rule = (c) => {
     const t = i - (rank - target.length) >= 0 ? target[i - (rank - target.length)] : 1;
     if (d === 1) return t;
     if (t === 1 || d === t) return d;
-    return typeof d === 'number' ? d : typeof t === 'number' && d !== null ? t : null;
+    // Sizes that are written differently must be equal, or the target 1: taken to be what was asked for.
+    return typeof d === 'number' ? d : t;
   });
   const content = c.content(0);
   const count = shape.length === 1 ? shape[0] : undefined;
@@ -138,7 +148,8 @@ const resize: Rule = (c) => {
   const old = upsample || c.opset < 11;
   const scalesAt = old ? 1 : 2;
   const sizes = old ? undefined : c.content(3);
-  const scales = c.floats('scales') ?? c.numbers(scalesAt);
+  const [tall, wide] = [c.float('height_scale'), c.float('width_scale')];
+  const scales = c.floats('scales') ?? (tall && wide ? [1, 1, tall, wide] : c.numbers(scalesAt));
   const axes = (c.ints('axes') ?? data.map((_, i) => i)).map((a) => normalAxis(a, data.length) ?? 0);
   const shape: Dim[] = data.map((d, i) => (axes.includes(i) ? null : d));
   if (sizes && sizes.length > 0) {

@@ -1,6 +1,7 @@
 import type { Dim } from '../ir.ts';
 import type { Content, Rule, RuleContext, RuleTable } from './context.ts';
 import { normalAxis, unknownDims } from './context.ts';
+import { permuteContent } from './content.ts';
 import { addDims, exactDiv, floorDiv, mulDims, productOf } from './dims.ts';
 
 /** Ops that only rearrange elements: Reshape, Transpose, Concat, Split and their like. */
@@ -21,7 +22,7 @@ const reshape: Rule = (c) => {
     // Dims that stand on both sides cancel, also where their sizes are unknown but kept by a zero.
     if (data) dims[free] = quotient(data, others, target);
   }
-  c.out(0, c.elem(0), dims, sameCount(c.content(0), dims));
+  c.out(0, c.elem(0), dims, c.content(0));
 };
 
 /** Size of the −1 of a Reshape. */
@@ -41,10 +42,6 @@ function cancelled(left: readonly Dim[], right: readonly Dim[]): Dim {
   return left.length === 1 && right.every((d) => d === 1) ? left[0] : null;
 }
 
-function sameCount(content: Content | undefined, dims: readonly Dim[]): Content | undefined {
-  return content && dims.length <= 1 ? content : undefined;
-}
-
 const flatten: Rule = (c) => {
   const data = c.shape(0);
   if (!data) return c.out(0, c.elem(0), [null, null]);
@@ -60,11 +57,11 @@ const squeeze: Rule = (c) => {
   if (!axes) {
     const known = data.every((d) => typeof d === 'number');
     const shape = known ? data.filter((d) => d !== 1) : undefined;
-    return c.out(0, c.elem(0), shape, shape && sameCount(c.content(0), shape));
+    return c.out(0, c.elem(0), shape, c.content(0));
   }
   const drop = new Set(axes.map((a) => normalAxis(a, data.length)));
   const shape = data.filter((_, i) => !drop.has(i));
-  c.out(0, c.elem(0), shape, sameCount(c.content(0), shape));
+  c.out(0, c.elem(0), shape, c.content(0));
 };
 
 const unsqueeze: Rule = (c) => {
@@ -75,13 +72,13 @@ const unsqueeze: Rule = (c) => {
   const added = new Set(axes.map((a) => normalAxis(a, rank)));
   const shape: Dim[] = [];
   for (let i = 0, next = 0; i < rank; i++) shape.push(added.has(i) ? 1 : (data[next++] ?? null));
-  c.out(0, c.elem(0), shape, sameCount(c.content(0), shape));
+  c.out(0, c.elem(0), shape, c.content(0));
 };
 
 const transpose: Rule = (c) => {
   const data = c.shape(0);
   const perm = c.ints('perm') ?? data?.map((_, i) => data.length - 1 - i);
-  c.out(0, c.elem(0), perm?.map((p) => (data ? (data[p] ?? null) : null)), data && data.length <= 1 ? c.content(0) : undefined);
+  c.out(0, c.elem(0), perm?.map((p) => (data ? (data[p] ?? null) : null)), data && perm && permuteContent(c.content(0), data, perm));
 };
 
 const concat: Rule = (c) => {
@@ -96,10 +93,10 @@ const concat: Rule = (c) => {
     return dims.find((d) => typeof d === 'number') ?? dims.find((d) => d !== null) ?? null;
   });
   let content: Content | undefined;
-  if (rank === 1) {
+  if (axis === 0) {
     const parts = present.map((i): Content | undefined => {
       const size = c.shape(i)?.[0];
-      return c.content(i) ?? (typeof size === 'number' && size <= 64 ? unknownDims(size) : undefined);
+      return c.content(i) ?? (rank === 1 && typeof size === 'number' && size <= 64 ? unknownDims(size) : undefined);
     });
     if (parts.every((p) => p)) content = parts.flatMap((p) => [...p!]);
   }
