@@ -97,7 +97,8 @@ export function allocate(type: HostType, length: number): TypedArray {
 /** A typed array over existing bytes (copied only where they are not aligned). */
 export function viewBytes(type: HostType, bytes: Uint8Array): TypedArray {
   const size = bytesPerElement(type);
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not bytes.slice(): that of a Buffer shares its memory.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
   return new CONSTRUCTORS[type](aligned.buffer as ArrayBuffer, aligned.byteOffset, Math.floor(aligned.byteLength / size));
 }
 

@@ -109,7 +109,7 @@ function readString(body: Uint8Array, at: number, header: NpyHeader): string {
 }
 
 function swapBytes(bytes: Uint8Array, size: number): Uint8Array {
-  const swapped = bytes.slice();
+  const swapped = Uint8Array.from(bytes);
   for (let i = 0; i + size <= swapped.length; i += size) swapped.subarray(i, i + size).reverse();
   return swapped;
 }
