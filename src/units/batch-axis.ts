@@ -64,14 +64,20 @@ export function freeBatch(source: Model, samples: SampleShapes, options: FreeOpt
     const sample = rowInputs.get(input.name);
     const declared = input.type?.shape;
     if (sample) concrete.set(input.name, [batch, ...sample]);
-    else if (declared) concrete.set(input.name, declared.map((d) => (typeof d === 'number' ? d : 1)));
+    else if (declared)
+      concrete.set(
+        input.name,
+        declared.map((d) => (typeof d === 'number' ? d : 1)),
+      );
   }
   forgetShapes(model.graph);
   const info = inferShapes(model, { inputs: concrete });
   const like = new Map([...(options.like ?? [])].map(([a, b]) => [value(a), value(b)]));
   const proof = follow(model, info, new Set(rowInputs.keys()), batch, fixed > 0, like);
   // The shapes that were inferred with a number in place of the batch must not reach the runtime.
-  const known = new Map([...model.graph.values.values()].map((v) => [v, v.initializer?.dims ?? v.staticShape] as const));
+  const known = new Map(
+    [...model.graph.values.values()].map((v) => [v, v.initializer?.dims ?? v.staticShape] as const),
+  );
   forgetShapes(model.graph);
   for (const input of model.graph.inputs) {
     const sample = rowInputs.get(input.name);
@@ -112,7 +118,8 @@ function follow(
     if (s.kind === 'sizes') return s.entries;
     return s.kind === 'free' ? integers(v, info) : null;
   };
-  for (const input of model.graph.inputs) if (rowInputs.has(input.name)) states.set(input, { kind: 'rows', axis: 0, inner: 1 });
+  for (const input of model.graph.inputs)
+    if (rowInputs.has(input.name)) states.set(input, { kind: 'rows', axis: 0, inner: 1 });
 
   for (const node of [...model.graph.nodes]) {
     const reads = readBy(node);
@@ -125,7 +132,11 @@ function follow(
     const all = (s: BatchState) => node.outputs.forEach((_, i) => set(s, i));
     const measures = node.op === 'Shape' || node.op === 'Size';
     if (kinds.has('mixed')) all(reads.map(state).find((s) => s.kind === 'mixed')!);
-    else if (SIZE_OPS.has(node.op) && (measures || !kinds.has('rows')) && reads.some((v) => measures || states.get(v)?.kind === 'sizes')) {
+    else if (
+      SIZE_OPS.has(node.op) &&
+      (measures || !kinds.has('rows')) &&
+      reads.some((v) => measures || states.get(v)?.kind === 'sizes')
+    ) {
       const entries = sizeArithmetic(node, contents, state, dims);
       // What is computed of known numbers alone is a constant, even where its contents are lost (a cast to float).
       const constant = entries === null && !measures && reads.every((v) => state(v).kind === 'free');
@@ -137,7 +148,10 @@ function follow(
         continue;
       }
       const result = rule({
-        node, batch, fixed, dims,
+        node,
+        batch,
+        fixed,
+        dims,
         opset: opsetVersion(model),
         state: (i) => state(node.inputs[i]),
         sizes: (i) => contents(node.inputs[i]),
@@ -167,12 +181,30 @@ function explain(s: BatchState, node: Node): BatchState {
 /** Integer contents of a small constant. */
 function integers(v: Value, info: ShapeInfo): number[] | null {
   const tensor = constantTensor(v);
-  if (tensor) return tensor.elementCount <= 64 && (tensor.dataType === DataType.INT64 || tensor.dataType === DataType.INT32) ? tensor.toInts() : null;
+  if (tensor)
+    return tensor.elementCount <= 64 && (tensor.dataType === DataType.INT64 || tensor.dataType === DataType.INT32)
+      ? tensor.toInts()
+      : null;
   const inferred = info.constant(v);
   return inferred?.every((e): e is number => typeof e === 'number') ? (inferred as number[]) : null;
 }
 
-const SIZE_OPS = new Set(['Shape', 'Size', 'Gather', 'Slice', 'Concat', 'Unsqueeze', 'Squeeze', 'Cast', 'Identity', 'Mul', 'Add', 'Sub', 'Div', 'Reshape']);
+const SIZE_OPS = new Set([
+  'Shape',
+  'Size',
+  'Gather',
+  'Slice',
+  'Concat',
+  'Unsqueeze',
+  'Squeeze',
+  'Cast',
+  'Identity',
+  'Mul',
+  'Add',
+  'Sub',
+  'Div',
+  'Reshape',
+]);
 
 /** Exact arithmetic on sizes, where rows × n is kept apart from plain numbers; null where the contents are lost. */
 function sizeArithmetic(

@@ -59,7 +59,8 @@ function broadcast(c: RuleContext): BatchState {
     const s = rowsOf(c, i);
     if (!s) continue;
     const p = ranks[i]! - s.axis;
-    if (fromRight >= 0 && (p !== fromRight || s.inner !== inner)) return mixed('two operands hold the samples on different axes');
+    if (fromRight >= 0 && (p !== fromRight || s.inner !== inner))
+      return mixed('two operands hold the samples on different axes');
     fromRight = p;
     inner = s.inner;
   }
@@ -102,16 +103,21 @@ function along(defaultAxis: number, after = false): Rule {
 const matmul: Rule = (c) => {
   const [a, b] = [rowsOf(c, 0), rowsOf(c, 1)];
   const [ra, rb] = [rank(c, 0), rank(c, 1)];
-  if (ra === undefined || rb === undefined || c.state(0).kind === 'sizes' || c.state(1).kind === 'sizes') return mixed('an operand is not understood');
-  if (ra < 2 || rb < 2) return ra >= 2 && a && a.axis < ra - 1 && !b ? rows(a.axis, a.inner) : mixed('a vector operand');
+  if (ra === undefined || rb === undefined || c.state(0).kind === 'sizes' || c.state(1).kind === 'sizes')
+    return mixed('an operand is not understood');
+  if (ra < 2 || rb < 2)
+    return ra >= 2 && a && a.axis < ra - 1 && !b ? rows(a.axis, a.inner) : mixed('a vector operand');
   const outRank = Math.max(ra, rb);
   if (a && a.axis === ra - 1) return mixed('it sums over the samples');
   if (b && b.axis >= rb - 2) return mixed('the second operand holds samples in its matrix');
-  if (a && a.axis === ra - 2) return b || rb > 2 ? mixed('samples are in the matrix of the first operand') : rows(outRank - 2, a.inner);
-  if (a && b && (ra - a.axis !== rb - b.axis || a.inner !== b.inner)) return mixed('operands hold the samples on different axes');
+  if (a && a.axis === ra - 2)
+    return b || rb > 2 ? mixed('samples are in the matrix of the first operand') : rows(outRank - 2, a.inner);
+  if (a && b && (ra - a.axis !== rb - b.axis || a.inner !== b.inner))
+    return mixed('operands hold the samples on different axes');
   const p = a ? ra - a.axis : rb - b!.axis;
   const other = a ? (b ? undefined : c.dims(c.node.inputs[1])) : c.dims(c.node.inputs[0]);
-  if (other && other.length >= p && other[other.length - p] !== 1) return mixed('a constant operand differs along the samples');
+  if (other && other.length >= p && other[other.length - p] !== 1)
+    return mixed('a constant operand differs along the samples');
   return rows(outRank - p, (a ?? b)!.inner);
 };
 
@@ -122,7 +128,11 @@ const gemm: Rule = (c) => {
   if (c.node.inputs[2]) {
     const s = c.state(2);
     const dims = c.dims(c.node.inputs[2]);
-    if (s.kind === 'rows' ? s.axis !== 0 || dims?.length !== 2 || s.inner !== a.inner : s.kind !== 'free' || !dims || (dims.length === 2 && dims[0] !== 1)) {
+    if (
+      s.kind === 'rows'
+        ? s.axis !== 0 || dims?.length !== 2 || s.inner !== a.inner
+        : s.kind !== 'free' || !dims || (dims.length === 2 && dims[0] !== 1)
+    ) {
       return mixed('the bias differs along the samples');
     }
   }
@@ -133,7 +143,10 @@ const transpose: Rule = (c) => {
   const s = rowsOf(c, 0)!;
   const r = rank(c, 0);
   if (r === undefined) return mixed('unknown rank');
-  const perm = c.node.ints('perm', Array.from({ length: r }, (_, i) => r - 1 - i));
+  const perm = c.node.ints(
+    'perm',
+    Array.from({ length: r }, (_, i) => r - 1 - i),
+  );
   return rows(perm.indexOf(s.axis), s.inner);
 };
 
@@ -146,13 +159,18 @@ const product = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1);
 const reshape: Rule = (c) => {
   const s = c.state(0);
   const inDims = c.dims(c.node.inputs[0]);
-  if (s.kind === 'free') return c.sizes(1)?.some((e) => e === null || typeof e === 'object') ? mixed('a constant takes the batch size') : FREE;
+  if (s.kind === 'free')
+    return c.sizes(1)?.some((e) => e === null || typeof e === 'object')
+      ? mixed('a constant takes the batch size')
+      : FREE;
   const target = c.sizes(1);
   if (s.kind !== 'rows' || !inDims || !target) return mixed('the target shape is unknown');
   const copies = c.node.int('allowzero', 0) === 0;
   const before = product(inDims.slice(0, s.axis));
   const perRow = s.inner * product(inDims.slice(s.axis + 1));
-  const resolved = target.map((e, i) => (e === 0 && copies ? (i === s.axis ? { rows: s.inner } : inDims[i]) : e === -1 ? null : e));
+  const resolved = target.map((e, i) =>
+    e === 0 && copies ? (i === s.axis ? { rows: s.inner } : inDims[i]) : e === -1 ? null : e,
+  );
   let at = -1;
   let inner = 0;
   for (let i = 0, front = 1; i < resolved.length; i++) {
@@ -162,7 +180,14 @@ const reshape: Rule = (c) => {
       // With an unknown dim behind it, the axis itself must say how many entries a row has.
       const known = product(rest.filter((e): e is number => e !== null));
       const e = resolved[i];
-      const wanted = unknown === 0 ? perRow / known : e && typeof e === 'object' ? e.rows : c.fixed && typeof e === 'number' && e % c.batch === 0 ? e / c.batch : NaN;
+      const wanted =
+        unknown === 0
+          ? perRow / known
+          : e && typeof e === 'object'
+            ? e.rows
+            : c.fixed && typeof e === 'number' && e % c.batch === 0
+              ? e / c.batch
+              : NaN;
       const fits = e === null || (typeof e === 'object' ? e.rows === wanted : c.fixed && e === wanted * c.batch);
       if (Number.isInteger(wanted) && wanted > 0 && perRow % (wanted * known) === 0 && fits) {
         at = i;
@@ -179,7 +204,8 @@ const reshape: Rule = (c) => {
     // The fixed batch is written into the shape: leave it open.
     const contents = target.map((e, i) => {
       if (i === at) return -1;
-      if (e === null || (e as number) === -1) return perRow / (inner * product(resolved.slice(at + 1).filter((d): d is number => typeof d === 'number')));
+      if (e === null || (e as number) === -1)
+        return perRow / (inner * product(resolved.slice(at + 1).filter((d): d is number => typeof d === 'number')));
       return e as number;
     });
     if (contents.some((e) => !Number.isInteger(e))) return mixed('the reshape does not keep the samples apart');
@@ -195,9 +221,13 @@ const flatten: Rule = (c) => {
   let axis = c.node.int('axis', 1);
   if (axis < 0) axis += dims.length;
   if (s.axis < axis) {
-    return product(dims.slice(0, s.axis)) === 1 ? rows(0, s.inner * product(dims.slice(s.axis + 1, axis))) : mixed('samples are merged into another axis');
+    return product(dims.slice(0, s.axis)) === 1
+      ? rows(0, s.inner * product(dims.slice(s.axis + 1, axis)))
+      : mixed('samples are merged into another axis');
   }
-  return product(dims.slice(axis, s.axis)) === 1 ? rows(1, s.inner * product(dims.slice(s.axis + 1))) : mixed('samples are merged into another axis');
+  return product(dims.slice(axis, s.axis)) === 1
+    ? rows(1, s.inner * product(dims.slice(s.axis + 1)))
+    : mixed('samples are merged into another axis');
 };
 
 /** Axes of Squeeze, Unsqueeze, Reduce*: an attribute in old opsets, an input in new ones. */
@@ -235,7 +265,8 @@ const reduce: Rule = (c) => {
   const r = rank(c, 0);
   const given = axesOf(c);
   if (!s || r === undefined || given === null) return mixed('axes are unknown');
-  if (!given?.length) return c.node.int('noop_with_empty_axes', 0) ? rows(s.axis, s.inner) : mixed('it reduces over the samples');
+  if (!given?.length)
+    return c.node.int('noop_with_empty_axes', 0) ? rows(s.axis, s.inner) : mixed('it reduces over the samples');
   const axes = given.map((a) => (a < 0 ? a + r : a));
   if (axes.includes(s.axis)) return mixed('it reduces over the samples');
   return rows(c.node.int('keepdims', 1) ? s.axis : s.axis - axes.filter((a) => a < s.axis).length, s.inner);
@@ -255,7 +286,8 @@ const concat: Rule = (c) => {
   let found: { axis: number; inner: number } | undefined;
   for (let i = 0; i < c.node.inputs.length; i++) {
     const s = rowsOf(c, i);
-    if (!s || (found && (s.axis !== found.axis || s.inner !== found.inner))) return mixed('an operand does not hold the samples');
+    if (!s || (found && (s.axis !== found.axis || s.inner !== found.inner)))
+      return mixed('an operand does not hold the samples');
     found = s;
   }
   const r = rank(c, 0);
@@ -300,7 +332,9 @@ const gatherElements: Rule = (c) => {
   const r = rank(c, 0);
   let axis = c.node.int('axis', 0);
   if (r !== undefined && axis < 0) axis += r;
-  return a && b && a.axis === b.axis && a.inner === b.inner && axis !== a.axis ? rows(a.axis, a.inner) : mixed('it picks samples');
+  return a && b && a.axis === b.axis && a.inner === b.inner && axis !== a.axis
+    ? rows(a.axis, a.inner)
+    : mixed('it picks samples');
 };
 
 const pad: Rule = (c) => {
@@ -340,8 +374,12 @@ const expand: Rule = (c) => {
   if (t >= 0) {
     const e = target[t];
     if (typeof e === 'number' && e !== 1) {
-      if (!c.fixed || e !== s.inner * c.batch || target.some((d) => typeof d !== 'number')) return mixed('it repeats samples');
-      c.rewrite(1, target.map((d, i) => (i === t ? 1 : (d as number))));
+      if (!c.fixed || e !== s.inner * c.batch || target.some((d) => typeof d !== 'number'))
+        return mixed('it repeats samples');
+      c.rewrite(
+        1,
+        target.map((d, i) => (i === t ? 1 : (d as number))),
+      );
     } else if (e !== null && typeof e === 'object' && e.rows !== s.inner) return mixed('it repeats samples');
     else if (e === null) return mixed('the target shape is unknown');
   }
@@ -382,7 +420,8 @@ const recurrent: Rule = (c) => {
     if (!c.node.inputs[i]) continue;
     const isState = i === 5 || i === 6;
     const s = rowsOf(c, i);
-    if (i === 4 ? !s : isState ? s?.axis !== (layout ? 0 : 1) : c.state(i).kind !== 'free') return mixed('an initial state does not follow the samples');
+    if (i === 4 ? !s : isState ? s?.axis !== (layout ? 0 : 1) : c.state(i).kind !== 'free')
+      return mixed('an initial state does not follow the samples');
   }
   return [rows(layout ? 0 : 2, x.inner), rows(layout ? 0 : 1, x.inner), rows(layout ? 0 : 1, x.inner)];
 };
@@ -396,11 +435,13 @@ const einsum: Rule = (c) => {
   for (const [i, term] of terms.entries()) {
     const s = rowsOf(c, i);
     if (!s) continue;
-    if (letter && (term[s.axis] !== letter || inner !== s.inner)) return mixed('operands hold the samples on different axes');
+    if (letter && (term[s.axis] !== letter || inner !== s.inner))
+      return mixed('operands hold the samples on different axes');
     letter = term[s.axis];
     inner = s.inner;
   }
-  if (!letter || terms.some((t, i) => t.includes(letter) && !rowsOf(c, i))) return mixed('a constant operand differs along the samples');
+  if (!letter || terms.some((t, i) => t.includes(letter) && !rowsOf(c, i)))
+    return mixed('a constant operand differs along the samples');
   return out.includes(letter) ? rows(out.indexOf(letter), inner) : mixed('it sums over the samples');
 };
 
@@ -411,7 +452,8 @@ const fused: Rule = (c) => {
     if (!c.node.inputs[i]) continue;
     const s = c.state(i);
     if (s.kind === 'free') continue;
-    if (s.kind !== 'rows' || s.axis !== 0 || (inner && s.inner !== inner)) return mixed('the samples are not on axis 0');
+    if (s.kind !== 'rows' || s.axis !== 0 || (inner && s.inner !== inner))
+      return mixed('the samples are not on axis 0');
     inner = s.inner;
   }
   return rows(0, inner);
@@ -441,7 +483,10 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
      InstanceNormalization GroupNormalization LRN SpaceToDepth DepthToSpace com.microsoft.FusedConv com.microsoft.QLinearAveragePool
      com.microsoft.QLinearGlobalAveragePool`,
   ),
-  ...table(reduce, 'ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare'),
+  ...table(
+    reduce,
+    'ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare',
+  ),
   ...table(arg, 'ArgMax ArgMin'),
   ...table(softmax, 'Softmax LogSoftmax Hardmax'),
   ...table(along(-1), 'LpNormalization'),
@@ -456,7 +501,10 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ),
   ['BatchNormalization', batchNorm],
   ['MatMul', matmul],
-  ['com.microsoft.FusedMatMul', (c) => (c.node.int('transA', 0) || c.node.int('transB', 0) ? mixed('transposed operands') : matmul(c))],
+  [
+    'com.microsoft.FusedMatMul',
+    (c) => (c.node.int('transA', 0) || c.node.int('transB', 0) ? mixed('transposed operands') : matmul(c)),
+  ],
   ['com.microsoft.MatMulNBits', firstAxis],
   ['Gemm', gemm],
   ['com.microsoft.FusedGemm', gemm],

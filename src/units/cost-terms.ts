@@ -1,4 +1,4 @@
-import { modelCost, isParameter } from '../graph/cost.ts';
+import { modelCost, isParameter, parameterCount } from '../graph/cost.ts';
 import type { CostTerm } from '../formats.ts';
 import type { Value } from '../graph/ir.ts';
 import type { Labels } from './atoms.ts';
@@ -43,7 +43,7 @@ export function costTerms(structure: Structure): CostTerm[] {
     counted.add(value.initializer.storage);
     const axes =
       flow.weightAxes.get(value) ?? (flow.axesOf(value) ?? []).filter((a): a is Labels => a instanceof Int32Array);
-    add(layer, 0, value.initializer.elementCount, axes);
+    add(layer, 0, parameterCount(value), axes);
   };
   for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value, layerName(node));
   return terms;

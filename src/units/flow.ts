@@ -194,7 +194,7 @@ export class Flow {
   }
 
   /** Integers of a constant operand, or undefined when it is not fully known. */
-  constantInts(node: Node, input: number): number[] | undefined {
+  constantInts(node: Node, input: number): readonly number[] | undefined {
     const value = node.inputs[input];
     if (!value) return undefined;
     const known = this.shapes.constant(value);

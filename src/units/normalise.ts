@@ -86,11 +86,7 @@ function unshare(graph: Graph): void {
     if (!out || node.outputs.length !== 1 || node.inputs.length === 0 || !isConstantOnly(out, seen)) continue;
     for (const use of out.uses.slice(1)) {
       if (use.node.graph !== graph) continue;
-      const copy = graph.addNode(node.opType, node.inputs, [out.name], {
-        name: node.name,
-        domain: node.domain,
-        before: node,
-      });
+      const copy = graph.addNode(node.opType, node.inputs, [out.name], { domain: node.domain, before: node });
       for (const [name, attribute] of node.attributes) copy.attributes.set(name, attribute);
       copy.outputs[0]!.type = out.type;
       use.node.setInput(use.index, copy.outputs[0]);

@@ -167,7 +167,7 @@ function slice(node: Node, flow: Flow): void {
       }
       if (copy.attributes.has('starts')) copy.setInts('starts', newStarts).setInts('ends', newEnds);
       else {
-        const bound = (stem: string, v: number[]) =>
+        const bound = (stem: string, v: readonly number[]) =>
           copy.graph.addInitializer(`${copy.outputs[0]!.name}_${stem}`, Tensor.fromInt64('', [v.length], v));
         copy.setInput(1, bound('starts', newStarts));
         copy.setInput(2, bound('ends', newEnds));

@@ -68,7 +68,7 @@ describe('groups that the flow finds, each pruned and held against the gated mod
       let x: Value = b.input('x', ['N', 6]);
       x = b.relu(b.linear(x, 6, 12, 'l1'));
       x = b.op('MatMul', [x, b.transpose(b.weight([7, 12]), [1, 0])], {}, 'l2');
-      x = b.op('Gemm', [b.op('Tanh', [x]), b.weight([7, 5]), b.weight([1, 5])], { alpha: 0.5, beta: 2 }, 'l3');
+      x = b.op('Gemm', [b.op('Tanh', [x]), b.weight([7, 5]), b.weight([1, 5])], { alpha: 0.5, beta: 2.5 }, 'l3');
       return b.linear(x, 5, 2, 'l4');
     });
     expect(sizes(s)).toEqual([12, 7, 5]);
@@ -210,10 +210,10 @@ describe('what is not understood', () => {
   it('freezes with a reason and never throws', async () => {
     const s = await check((b) => {
       const x = b.relu(b.conv(b.input('x', ['N', 3, 6, 6]), 3, 4, [1, 1], { name: 'a' }));
-      const wall = b.op('LRN', [x], { size: 3 });
+      const wall = b.op('LRN', [x], { size: 3 }, 'wall');
       return b.conv(b.conv(wall, 4, 6, [1, 1], { name: 'b' }), 6, 2, [1, 1], { name: 'c' });
     });
-    expect(summary(s)[0]).toBe('a 4 frozen: feeds LRN, which is not understood');
+    expect(summary(s)[0]).toBe('a 4 frozen: feeds LRN "wall", which is not understood');
     expect(sizes(s)).toEqual([6]);
   });
 
