@@ -12,6 +12,8 @@ export class ProgressDisplay {
   constructor(stream: NodeJS.WriteStream = process.stderr) {
     this.stream = stream;
     this.isTerminal = Boolean(stream.isTTY);
+    // Short jobs leave no lines in a log.
+    if (!this.isTerminal) this.lastDraw = performance.now();
   }
 
   update({ fraction, note }: Progress): void {
@@ -25,7 +27,7 @@ export class ProgressDisplay {
     }
     const step = fraction === null ? -1 : Math.floor(fraction * 10);
     const newStage = note.split(/[\d,:(]/)[0] !== this.lastNote;
-    if (this.lastDraw && now - this.lastDraw < (newStage || step !== this.lastStep ? 2000 : 15_000)) return;
+    if (now - this.lastDraw < (newStage || step !== this.lastStep ? 2000 : 15_000)) return;
     this.lastDraw = now;
     this.lastStep = step;
     this.lastNote = note.split(/[\d,:(]/)[0];

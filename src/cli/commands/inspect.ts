@@ -65,7 +65,7 @@ function describe(report: InspectReport, all: boolean): string {
     const reason = g.reason ?? 'no reason given';
     frozen.set(reason, [...(frozen.get(reason) ?? []), g.id]);
   }
-  for (const [reason, ids] of frozen) parts.push(`Frozen, ${reason}: ${list(ids, 8)}`);
+  for (const [reason, ids] of frozen) parts.push(`Cannot be pruned, as it ${reason}: ${list(ids, 8)}`);
   if (report.groups.length === 0) parts.push('No groups of units were found in this model.');
   return parts.join('\n\n');
 }

@@ -4,7 +4,8 @@ import { SecateurError } from '../../errors.ts';
 import type { DataRef, ModelRef, Plan, PruneReport } from '../../formats.ts';
 import { modelCost } from '../../graph/cost.ts';
 import { loadModel } from '../../graph/load.ts';
-import { saveModel } from '../../graph/save.ts';
+import type { Model } from '../../graph/ir.ts';
+import { allTensors, saveModel } from '../../graph/save.ts';
 import { inferShapes } from '../../graph/shapes/index.ts';
 import type { Structure } from '../../units/types.ts';
 import { checkPlan } from '../plan/plan-file.ts';
@@ -60,7 +61,7 @@ export async function pruneAndExport(input: PruneInput, { signal, progress = () 
     progress(0.1, 'writing the export aside');
     await breathe(signal);
     const name = basename(target);
-    const written = save(pruned, folder.file(name), target);
+    const written = save(pruned, folder.file(name), target, allTensors(structure.model).some((t) => t.isExternal));
     await breathe(signal);
 
     progress(0.2, 'checking the export against the gated original');
@@ -106,9 +107,10 @@ export async function pruneAndExport(input: PruneInput, { signal, progress = () 
   }
 }
 
-function save(model: Parameters<typeof saveModel>[0], path: string, target: string): { bytes: number; files: string[] } {
+/** External data stays external, even where every tensor was cut; other models only where one file cannot hold them. */
+function save(model: Model, path: string, target: string, external: boolean): { bytes: number; files: string[] } {
   try {
-    const { files } = saveModel(model, path);
+    const { files } = saveModel(model, path, external ? { external } : {});
     return { files, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
   } catch (thrown) {
     // Name the file that the user asked for, not the temporary one.
