@@ -13,72 +13,99 @@ export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n
   const productions = flow.productions.filter((p) => p.labels.length > 1).sort((a, b) => order(a.node) - order(b.node));
   const constraints = settleBlocks(flow, productions);
   const components = connect(flow, productions, constraints);
+  const index = new UnitIndex(flow, components);
+  const sites = gateSites(flow, index, components.length, order);
   const taken = new Set<string>();
-  return components.map((members) => {
-    const group = buildGroup(flow, members, order);
-    group.blocks = blocksOf(flow, constraints, group, unitsOf(flow, members));
-    let id = layerName(members[0].node);
-    for (let i = 2; taken.has(id); i++) id = `${layerName(members[0].node)}#${i}`;
+  return components.map((members, c) => {
+    const stem = layerName(members[0].node);
+    let id = stem;
+    for (let i = 2; taken.has(id); i++) id = `${stem}#${i}`;
     taken.add(id);
-    group.id = id;
-    return group;
+    const group = buildGroup(flow, index, c, members, sites[c]);
+    const constraint = constraints.find((k) => index.group(k.labels[0]) === c);
+    if (constraint) group.blocks = blocksOf(index, constraint, c);
+    return { ...group, id };
   });
 }
 
-/** Classes of a component in the order in which its axes name them. */
-function unitsOf(flow: Flow, members: Production[]): Map<number, number> {
-  const index = new Map<number, number>();
-  for (const p of members) {
-    for (const atom of p.labels) {
-      const root = flow.atoms.find(atom);
-      if (!index.has(root)) index.set(root, index.size);
+/** Which group, and which of its units, an atom belongs to. Units count in the order in which the axes name them. */
+class UnitIndex {
+  private readonly flow: Flow;
+  private readonly groupOf: Int32Array;
+  private readonly unitOf: Int32Array;
+  /** One atom per unit, for each group. */
+  readonly atoms: number[][];
+
+  constructor(flow: Flow, components: Production[][]) {
+    this.flow = flow;
+    this.groupOf = new Int32Array(flow.atoms.count).fill(-1);
+    this.unitOf = new Int32Array(flow.atoms.count);
+    this.atoms = components.map((members, c) => {
+      const atoms: number[] = [];
+      for (const p of members) {
+        for (const atom of p.labels) {
+          const root = flow.atoms.find(atom);
+          if (this.groupOf[root] >= 0) continue;
+          this.groupOf[root] = c;
+          this.unitOf[root] = atoms.length;
+          atoms.push(root);
+        }
+      }
+      return atoms;
+    });
+  }
+
+  group(atom: number): number {
+    return this.groupOf[this.flow.atoms.find(atom)];
+  }
+  /** For each label the unit of group `c`, −1 where it is another's. */
+  units(labels: Labels, c: number): Int32Array {
+    return labels.map((atom) => {
+      const root = this.flow.atoms.find(atom);
+      return this.groupOf[root] === c ? this.unitOf[root] : -1;
+    });
+  }
+}
+
+/** Gate sites of every group, in graph order, each operand axis once. */
+function gateSites(flow: Flow, index: UnitIndex, groups: number, order: (n: Node) => number): GateSite[][] {
+  const sites = Array.from({ length: groups }, (): GateSite[] => []);
+  const seen = new Set<string>();
+  for (const { node, input, axis, labels } of flow.contractions) {
+    const key = `${order(node)}:${input}:${axis}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    for (const c of new Set(labels.map((atom) => index.group(atom)))) {
+      if (c >= 0) sites[c].push({ node, input, axis, units: index.units(labels, c) });
     }
   }
-  return index;
+  for (const list of sites) list.sort((a, b) => order(a.node) - order(b.node) || a.input - b.input);
+  return sites;
 }
 
-function unitArray(flow: Flow, units: Map<number, number>, labels: Labels): Int32Array {
-  return Int32Array.from(labels, (atom) => units.get(flow.atoms.find(atom)) ?? -1);
-}
-
-function buildGroup(flow: Flow, members: Production[], order: (n: Node) => number): Group {
-  const units = unitsOf(flow, members);
-  const sites: GateSite[] = [];
-  const seen = new Set<string>();
-  for (const c of flow.contractions) {
-    const array = unitArray(flow, units, c.labels);
-    const key = `${order(c.node)}:${c.input}:${c.axis}`;
-    if (seen.has(key) || array.every((u) => u < 0)) continue;
-    seen.add(key);
-    sites.push({ node: c.node, input: c.input, axis: c.axis, units: array });
-  }
-  sites.sort((a, b) => order(a.node) - order(b.node) || a.input - b.input);
+function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production[], sites: GateSite[]): Group {
+  const atoms = index.atoms[c];
   let reason: string | undefined;
-  for (const root of units.keys()) reason ??= flow.atoms.frozenReason(root);
-  if (!reason && units.size < 2) reason = 'has a single unit';
-  if (!reason && sites.length === 0) reason = 'nothing reads its units';
+  for (const atom of atoms) reason ??= flow.atoms.frozenReason(atom);
+  if (!reason && atoms.length < 2) reason = 'has a single unit';
+  if (!reason && sites.length === 0) reason = 'has no reader of its units';
   const unique = (nodes: Node[]) => [...new Set(nodes)];
   return {
     id: '',
-    kind: kindOf(flow, members, units),
-    size: units.size,
+    kind: kindOf(index, c, flow, members),
+    size: atoms.length,
     layers: unique(members.map((p) => p.node)),
     consumers: unique(sites.map((s) => s.node)),
-    atoms: Int32Array.from(units.keys()),
+    atoms: Int32Array.from(atoms),
     sites,
     prunable: reason === undefined,
     ...(reason === undefined ? {} : { reason }),
-    weights: members.map((p) => ({
-      node: p.node,
-      input: p.input,
-      axis: p.axis,
-      units: unitArray(flow, units, p.labels),
-    })),
+    weights: members.map((p) => ({ node: p.node, input: p.input, axis: p.axis, units: index.units(p.labels, c) })),
   };
 }
 
-function kindOf(flow: Flow, members: Production[], units: Map<number, number>): UnitKind {
-  if (flow.headSplits.some((labels) => units.has(flow.atoms.find(labels[0])))) return 'head';
+function kindOf(index: UnitIndex, c: number, flow: Flow, members: Production[]): UnitKind {
+  if (flow.headSplits.some((labels) => index.group(labels[0]) === c)) return 'head';
   return members.some((p) => p.node.opType.includes('Conv')) ? 'channel' : 'neuron';
 }
 
@@ -173,17 +200,8 @@ function coarsen(flow: Flow, c: BlockConstraint): void {
   }
 }
 
-function blocksOf(
-  flow: Flow,
-  constraints: BlockConstraint[],
-  group: Group,
-  units: Map<number, number>,
-): number[][] | undefined {
-  for (const c of constraints) {
-    const array = unitArray(flow, units, c.labels);
-    if (array[0] < 0 || group.size === 0) continue;
-    const size = array.length / c.blocks;
-    return Array.from({ length: c.blocks }, (_, b) => [...array.subarray(b * size, (b + 1) * size)]);
-  }
-  return undefined;
+function blocksOf(index: UnitIndex, constraint: BlockConstraint, c: number): number[][] {
+  const units = index.units(constraint.labels, c);
+  const size = units.length / constraint.blocks;
+  return Array.from({ length: constraint.blocks }, (_, b) => [...units.subarray(b * size, (b + 1) * size)]);
 }

@@ -135,9 +135,16 @@ function slice(node: Node, flow: Flow): void {
   const ends = node.ints('ends') ?? flow.constantInts(node, 2);
   const rawAxes = node.ints('axes') ?? (node.inputs[3] ? flow.constantInts(node, 3) : starts?.map((_, i) => i));
   const steps = node.inputs[4] ? flow.constantInts(node, 4) : starts?.map(() => 1);
-  const tracked = x.some((a) => a instanceof Int32Array);
   if (!starts || !ends || !rawAxes || !steps) {
-    return tracked ? flow.barrier(node, `is sliced by ${describe(node)} at computed places`) : keepFixed(node, flow, x);
+    // Cut at computed places: the axes that are cut stay, the others are carried.
+    const cut = new Set(rawAxes?.map((a) => axisIndex(a, x.length)) ?? x.map((_, i) => i));
+    const reason = `is sliced by ${describe(node)} at computed places`;
+    cut.forEach((axis) => flow.freeze(x[axis], reason));
+    return flow.setAxes(
+      node,
+      0,
+      x.map((a, i): Axis => (cut.has(i) ? reason : a)),
+    );
   }
   const axes = rawAxes.map((a) => axisIndex(a, x.length));
   const out = [...x];
@@ -176,10 +183,6 @@ function slice(node: Node, flow: Flow): void {
       }
     });
   }
-}
-
-function keepFixed(node: Node, flow: Flow, axes: Axis[]): void {
-  node.outputs.forEach((_, i) => flow.setAxes(node, i, axes));
 }
 
 /** Gather: with constant indices along a tracked axis a selection; otherwise that axis is fixed and the rest carried. */
