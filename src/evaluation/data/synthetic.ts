@@ -27,15 +27,16 @@ export function syntheticData(inputs: readonly ModelInput[], constants: Readonly
   const wanted = inputs.filter((i) => !Object.hasOwn(constants, i.name));
   const batch = batchSymbol(wanted);
   const open = wanted.some((i) => i.shape === undefined || isOpen(i.shape[0]));
-  const firsts = new Set(wanted.map((i) => i.shape?.[0]));
-  // Fixed shapes of different first dims, or a scalar on its own: each sample is a run.
-  const wholeRuns = !open && firsts.size > 1;
+  const isState = (i: ModelInput): boolean => open && batch !== null && typeof i.shape?.[0] === 'number' && i.shape.includes(batch);
+  // Inputs that do not share their first dim (and are no states with the batch elsewhere): each sample is a run.
+  const firsts = new Set(wanted.filter((i) => i.shape?.length !== 0 && !isState(i)).map((i) => (isOpen(i.shape?.[0]) ? null : i.shape![0])));
+  const wholeRuns = firsts.size !== 1;
   const symbols = new Map<string, number>();
   const arrays: NamedArray[] = [];
   for (const input of wanted) {
     const shape = input.shape;
-    const state = open && !wholeRuns && shape !== undefined && shape.length > 0 && typeof shape[0] === 'number' && shape.includes(batch);
-    if ((shape?.length === 0 && !wholeRuns) || state) {
+    const state = isState(input);
+    if (shape?.length === 0 || state) {
       filled[input.name] = state ? 0 : 1;
       warnings.push(`Input ${input.name} ${shapeText(shape)} is fed with ${filled[input.name]} (give another value with --input ${input.name}=value).`);
       continue;

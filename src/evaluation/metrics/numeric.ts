@@ -30,8 +30,8 @@ export function logSoftmax(values: ArrayLike<number>, start = 0, count = values.
   if (max === -Infinity) return out.fill(-Math.log(count));
   let sum = 0;
   for (let c = 0; c < count; c++) sum += Math.exp(values[start + c * stride] - max);
-  const shift = max + Math.log(sum);
-  for (let c = 0; c < count; c++) out[c] = values[start + c * stride] - shift;
+  const log = Math.log(sum);
+  for (let c = 0; c < count; c++) out[c] = values[start + c * stride] - max - log;
   return out;
 }
 

@@ -1,4 +1,4 @@
-import { SecateurError } from '../../errors.ts';
+import { asSecateurError, SecateurError } from '../../errors.ts';
 import type { MetricName, Reading } from '../../formats.ts';
 import type { Model, Value } from '../../graph/ir.ts';
 import { elementCount, isFloatHost, type HostTensor, toFloat32 } from '../../runtime/host-tensor.ts';
@@ -34,7 +34,11 @@ export async function readOutput(model: Model, dataset: Dataset, options: ReadOu
   const session = options.session ?? (await createSession(model));
   try {
     const batch = dataset.batches(null, Math.min(PROBE_ROWS, dataset.samples))[0];
-    const results = await session.run(dataset.feeds(batch.indices), floatOutputs(session));
+    const results = await session.run(dataset.feeds(batch.indices), floatOutputs(session)).catch((thrown: unknown) => {
+      if (!dataset.synthetic) throw thrown;
+      const { code, message } = asSecateurError(thrown, 'runtime');
+      throw new SecateurError(code, message, 'Inputs made up from the shapes do not suit this model: give data.', { cause: thrown });
+    });
     const depth = depths(model.graph);
     const candidates = model.graph.outputs
       .filter((value) => results[value.name])
