@@ -9,10 +9,12 @@ export function editorHtml(webview: vscode.Webview, extensionUri: vscode.Uri, ti
   const file = (name: string): string =>
     webview.asWebviewUri(vscode.Uri.joinPath(extensionUri, 'dist', name)).toString();
   const nonce = randomBytes(18).toString('base64');
+  // The toolkit asks with an empty style element whether the browser knows :focus-visible, and finds its nonce below.
+  const styleNonce = randomBytes(18).toString('base64');
   const policy = [
     `default-src 'none'`,
     `script-src 'nonce-${nonce}'`,
-    `style-src ${webview.cspSource}`,
+    `style-src ${webview.cspSource} 'nonce-${styleNonce}'`,
     `font-src ${webview.cspSource}`,
     `img-src ${webview.cspSource} data:`,
   ].join('; ');
@@ -21,6 +23,7 @@ export function editorHtml(webview: vscode.Webview, extensionUri: vscode.Uri, ti
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta property="csp-nonce" content="${styleNonce}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="${file('webview.css')}">
 <title>${escapeHtml(title)}</title>

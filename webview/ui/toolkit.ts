@@ -1,7 +1,7 @@
 import {
   provideVSCodeDesignSystem, vsCodeButton, vsCodeCheckbox, vsCodeDropdown, vsCodeOption, vsCodeProgressRing, vsCodeTextField,
 } from '@vscode/webview-ui-toolkit';
-import { h, setAttr, setText } from './dom.ts';
+import { h, setAttr } from './dom.ts';
 
 /**
  * The only module that knows the Webview UI Toolkit. The rest of the webview gets small typed controls, so that the
@@ -34,7 +34,8 @@ export function button(options: ButtonOptions): Button {
     title: options.title ?? (kind === 'icon' ? options.label : undefined),
     on: { click: () => !element.hasAttribute('disabled') && options.onClick() },
   });
-  const text = h('span', { text: options.label });
+  // A bare text: the toolkit makes every slotted span as small as an icon.
+  const text = document.createTextNode(options.label);
   if (options.icon) {
     const glyph = h('span', {
       class: `codicon codicon-${options.icon}`,
@@ -46,7 +47,7 @@ export function button(options: ButtonOptions): Button {
   return {
     element,
     set({ label, disabled, title }) {
-      if (label !== undefined) setText(text, label);
+      if (label !== undefined && text.data !== label) text.data = label;
       if (disabled !== undefined) setAttr(element, 'disabled', disabled);
       if (title !== undefined) element.title = title;
     },

@@ -114,7 +114,7 @@ export class LiveCard {
     const shown = now ?? this.last;
     const old = now === null && this.last !== null;
     const running = m.status === 'running';
-    this.ring.style.visibility = running ? 'visible' : 'hidden';
+    show(this.ring, running);
     this.value.classList.toggle('old', old);
     this.spread.classList.toggle('old', old);
     if (shown) {
