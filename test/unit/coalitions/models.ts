@@ -73,10 +73,9 @@ export function tokens(): TestModel {
 export function mixing(): TestModel {
   const b = builder({ seed: 13 });
   const x = b.input('x', [1, 5]);
-  const hidden = b.relu(b.gemm(x, 5, 7, 'up'));
-  const scale = b.op('ReduceMax', [hidden], { axes: [0, 1], keepdims: 0 });
-  const scaled = b.op('Div', [hidden, b.op('Add', [scale, b.floats([1], [1, 1])])]);
-  b.output(b.gemm(scaled, 7, 3, 'down'));
+  const scale = b.op('ReduceMax', [b.op('Abs', [x])], { axes: [0, 1], keepdims: 0 });
+  const hidden = b.relu(b.gemm(b.op('Div', [x, b.op('Add', [scale, b.floats([1], [1, 1])])]), 5, 7, 'up'));
+  b.output(b.gemm(hidden, 7, 3, 'down'));
   return { name: 'mixes the batch', model: b.build(), sampleShape: [5], classes: 3, batchable: false };
 }
 
