@@ -59,6 +59,11 @@ const all = [
     target: 'chrome128',
     format: 'iife',
     tsconfig: 'webview/tsconfig.json',
+  },
+  {
+    ...shared,
+    entryPoints: { webview: 'webview/styles/main.css' },
+    target: 'chrome128',
     loader: { '.ttf': 'file' },
     assetNames: '[name]',
   },

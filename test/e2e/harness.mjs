@@ -2,9 +2,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** All limits are multiplied by this: they are for machines that do nothing else. */
+const PATIENCE = Number(process.env.SECATEUR_E2E_PATIENCE ?? 3);
+
 /** Polls until `probe` returns something truthy. Errors of the probe count as "not yet". */
-export async function until(what, probe, { timeout = 15_000, interval = 100 } = {}) {
-  const end = performance.now() + timeout;
+export async function until(what, probe, { timeout = 20_000, interval = 100 } = {}) {
+  const limit = timeout * PATIENCE;
+  const end = performance.now() + limit;
   let last;
   for (;;) {
     try {
@@ -16,7 +20,7 @@ export async function until(what, probe, { timeout = 15_000, interval = 100 } = 
     }
     if (performance.now() > end) {
       throw new Error(
-        `${what}: not within ${timeout / 1000} s${last ? ` (${String(last.message).split('\n')[0]})` : ''}`,
+        `${what}: not within ${limit / 1000} s${last ? ` (${String(last.message).split('\n')[0]})` : ''}`,
       );
     }
     await new Promise((resolve) => setTimeout(resolve, interval));
