@@ -1,7 +1,7 @@
 import { SecateurError } from '../../errors.ts';
 import type { CostTerm, RemovalOrder } from '../../formats.ts';
 import type { KeepSets } from '../../units/types.ts';
-import { CostModel } from './cost-model.ts';
+import { predictCost } from './cost-model.ts';
 import type { Cost } from './cost-model.ts';
 import type { PlannableGroup } from './types.ts';
 
@@ -34,14 +34,23 @@ export interface MaxDropResult {
 /** Levels of cost at which the order is probed before bisecting. */
 const GRID = 8;
 
+/** Steps in which the common share of the groups' own limits is looked for. */
+const SHARES = 32;
+
+/** Part of what a group could still lose that is tried at first when a cut is extended. */
+const CHUNK = 8;
+
 /**
  * Looks for the smallest model whose value falls by at most `drop`. What is returned has itself been measured and
  * found good; nothing is concluded from neighbours, as the value need not fall steadily.
  *
  * 1. The removal order is measured at eight levels of cost from its far end until one holds, then bisected between
- *    that one and the next. 2. From there each group in turn (in the order in which its next step would have come) is
- *    taken further down by doubling steps and bisection, as far as the drop allows: units that the global order keeps
- *    because a worse step stands in front of them.
+ *    that one and the next.
+ * 2. Scores say less about small cuts than measuring does (a group's Shapley values add up to what it is worth as a
+ *    whole). So, where there are measurements enough, each group's own limit is bisected with all other groups whole,
+ *    then the largest common share of all limits that holds. The smaller of this cut and that of step 1 goes on.
+ * 3. Groups take turns, those that save most first, in trying to lose some more: an eighth of what they still have,
+ *    half as much after each failure.
  * @throws SecateurError 'runtime' when the whole model has no finite value
  */
 export async function searchMaxDrop(
@@ -52,8 +61,7 @@ export async function searchMaxDrop(
   options: MaxDropOptions,
 ): Promise<MaxDropResult> {
   const search = new Search(groups, order, terms, measure, options);
-  const none = new Map<string, number>();
-  const full = await search.value(none);
+  const full = await search.value(new Map());
   if (!Number.isFinite(full))
     throw new SecateurError(
       'runtime',
@@ -62,9 +70,10 @@ export async function searchMaxDrop(
     );
   search.lowest = full - options.drop - 1e-9 * Math.max(1, Math.abs(full));
 
-  const prefix = await longestGoodPrefix(search, order, options.objective);
-  const counts = search.countsOf(prefix);
-  await extendGroups(search, counts, prefix);
+  let counts = search.countsOf(await longestGoodPrefix(search, order, options.objective));
+  const shared = await shareOfLimits(search);
+  if (search.cost(shared) < search.cost(counts)) counts = shared;
+  await extend(search, counts);
   return {
     keep: search.keep(counts),
     value: await search.value(counts),
@@ -108,35 +117,55 @@ async function longestGoodPrefix(
     }
     bad = prefix;
   }
-  while (bad - good > 1) {
-    const middle = (good + bad) >> 1;
-    if (await search.holds(search.countsOf(middle))) good = middle;
-    else bad = middle;
-  }
-  return good;
+  return bisect(good, bad, (prefix) => search.holds(search.countsOf(prefix)));
 }
 
-/** Takes groups further down one by one; `counts` is changed and stays good throughout. */
-async function extendGroups(search: Search, counts: Map<string, number>, prefix: number): Promise<void> {
-  for (const id of search.groupsAfter(prefix)) {
-    const steps = search.stepsOf.get(id)!.length;
-    const start = counts.get(id) ?? 0;
-    const tryCount = async (count: number): Promise<boolean> => search.holds(new Map(counts).set(id, count));
-    let good = start;
-    let bad = steps + 1;
-    for (let stride = 1; good < steps && good + stride < bad; stride *= 2) {
-      const next = Math.min(steps, good + stride);
-      if (await tryCount(next)) good = next;
-      else bad = next;
+/** The largest common share of the groups' own limits that holds; nothing taken when measurements are too few. */
+async function shareOfLimits(search: Search): Promise<Counts> {
+  const groups = [...search.stepsOf];
+  const needed = groups.reduce((sum, [, steps]) => sum + Math.ceil(Math.log2(steps.length + 1)), Math.log2(SHARES));
+  if (groups.length < 2 || needed > search.left) return new Map();
+  const limits = new Map<string, number>();
+  for (const [id, steps] of groups) {
+    limits.set(id, await bisect(0, steps.length + 1, (count) => search.holds(new Map([[id, count]]))));
+  }
+  const at = (share: number): Counts =>
+    new Map([...limits].map(([id, limit]) => [id, Math.floor((limit * share) / SHARES)]));
+  return at(await bisect(0, SHARES + 1, (share) => search.holds(at(share))));
+}
+
+/** Lets the groups take turns in losing more; `counts` is changed and stays good throughout. */
+async function extend(search: Search, counts: Counts): Promise<void> {
+  const rest = (id: string): number => search.stepsOf.get(id)!.length - (counts.get(id) ?? 0);
+  const further = (id: string, by: number): Counts => new Map(counts).set(id, (counts.get(id) ?? 0) + by);
+  const chunks = new Map([...search.stepsOf.keys()].map((id) => [id, Math.ceil(rest(id) / CHUNK)]));
+  while (search.left > 0) {
+    let best: { id: string; by: number; cost: number } | undefined;
+    for (const [id, chunk] of chunks) {
+      const by = Math.min(chunk, rest(id));
+      if (by < 1) continue;
+      const cost = search.cost(further(id, by));
+      if (!best || cost < best.cost) best = { id, by, cost };
     }
-    while (bad - good > 1) {
-      const middle = (good + bad) >> 1;
-      if (await tryCount(middle)) good = middle;
-      else bad = middle;
-    }
-    counts.set(id, good);
+    if (!best) return;
+    const { id, by } = best;
+    if (await search.holds(further(id, by))) counts.set(id, (counts.get(id) ?? 0) + by);
+    else chunks.set(id, Math.floor(by / 2));
   }
 }
+
+/** The largest number in low … high − 1 that holds as far as bisection can tell; `low` is taken to hold. */
+async function bisect(low: number, high: number, holds: (n: number) => Promise<boolean>): Promise<number> {
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (await holds(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/** How many of its steps each group has taken; groups that are not named, none. */
+type Counts = Map<string, number>;
 
 /** Measurements by cut, where a cut says how many of its steps each group has taken. */
 class Search {
@@ -164,7 +193,7 @@ class Search {
   }
 
   /** Steps per group in the first `prefix` steps of the order. */
-  countsOf(prefix: number): Map<string, number> {
+  countsOf(prefix: number): Counts {
     const counts = new Map<string, number>();
     for (let s = 0; s < prefix; s++) {
       const { group } = this.order.steps[s];
@@ -173,9 +202,19 @@ class Search {
     return counts;
   }
 
-  /** Groups that have steps left after a prefix, by when the first of them comes. */
-  groupsAfter(prefix: number): string[] {
-    return [...new Set(this.order.steps.slice(prefix).map((step) => step.group))];
+  /** Measurements that may still be made. */
+  get left(): number {
+    return this.options.maxMeasurements - this.measured.length;
+  }
+
+  /** Cost of a cut, of the kind that is to become small. */
+  cost(counts: ReadonlyMap<string, number>): number {
+    const widths = new Map(this.sizes);
+    for (const [id, steps] of this.stepsOf) {
+      const gone = steps.slice(0, counts.get(id) ?? 0).reduce((sum, units) => sum + units.length, 0);
+      widths.set(id, widths.get(id)! - gone);
+    }
+    return predictCost(this.terms, widths)[this.options.objective];
   }
 
   keep(counts: ReadonlyMap<string, number>): KeepSets {
@@ -200,7 +239,7 @@ class Search {
     this.values.set(key, value);
     const widths = new Map(this.sizes);
     for (const [id, units] of keep) widths.set(id, units.length);
-    const point = { ...new CostModel(this.terms, widths).cost, value };
+    const point = { ...predictCost(this.terms, widths), value };
     this.measured.push(point);
     onMeasured?.(point, this.measured.length);
     return value;
