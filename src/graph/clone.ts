@@ -51,7 +51,11 @@ class Cloner {
   private value(original: Value, graph: Graph): Value {
     let copy = this.values.get(original);
     if (copy) return copy;
-    copy = new Value(graph, original.name, original.type && { ...original.type, shape: original.type.shape && [...original.type.shape] });
+    copy = new Value(
+      graph,
+      original.name,
+      original.type && { ...original.type, shape: original.type.shape && [...original.type.shape] },
+    );
     copy.initializer = original.initializer && original.initializer.renamed(original.initializer.name);
     copy.proto = original.proto;
     this.values.set(original, copy);
@@ -71,13 +75,20 @@ class Cloner {
 
   private attribute(a: Attribute, owner: Node): Attribute {
     switch (a.kind) {
-      case 'graph': return { ...a, value: this.graph(a.value, owner) };
-      case 'graphs': return { ...a, value: a.value.map((g) => this.graph(g, owner)) };
-      case 'floats': return { ...a, value: [...a.value] };
-      case 'ints': return { ...a, value: [...a.value] };
-      case 'strings': return { ...a, value: [...a.value] };
-      case 'tensors': return { ...a, value: [...a.value] };
-      default: return { ...a };
+      case 'graph':
+        return { ...a, value: this.graph(a.value, owner) };
+      case 'graphs':
+        return { ...a, value: a.value.map((g) => this.graph(g, owner)) };
+      case 'floats':
+        return { ...a, value: [...a.value] };
+      case 'ints':
+        return { ...a, value: [...a.value] };
+      case 'strings':
+        return { ...a, value: [...a.value] };
+      case 'tensors':
+        return { ...a, value: [...a.value] };
+      default:
+        return { ...a };
     }
   }
 }

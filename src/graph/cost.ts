@@ -65,6 +65,8 @@ class Counter {
   /** Tensors that were counted, by what holds their elements: copies under other names share it. */
   private readonly counted = new Set<unknown>();
   private readonly constants = new Map<Value, boolean>();
+  /** Computed constants whose weights were counted. */
+  private readonly visited = new Set<Value>();
 
   constructor(model: Model) {
     this.model = model;
@@ -78,7 +80,9 @@ class Counter {
     for (const body of bodies) parameters += body.parameters;
     if (node.op === 'If') macs += Math.max(0, ...bodies.map((b) => b.macs));
     else for (const body of bodies) macs += body.macs * turns(node);
-    const f = this.model.functions.find((d) => d.domain === node.domain && d.name === node.opType && d.overload === node.overload);
+    const f = this.model.functions.find(
+      (d) => d.domain === node.domain && d.name === node.opType && d.overload === node.overload,
+    );
     if (f) {
       const body = this.graph(f.body);
       parameters += body.parameters;
@@ -98,15 +102,24 @@ class Counter {
   }
 
   /** Elements of the weights that a value is made of, as far as they were not counted yet. */
-  private parametersBehind(value: Value, depth = 0): number {
+  private parametersBehind(value: Value): number {
     if (value.initializer || value.producer?.op === 'Constant') {
       const tensor = constantTensor(value);
       if (!tensor || this.counted.has(tensor.storage) || !isParameter(value)) return 0;
       this.counted.add(tensor.storage);
       return parameterCount(value);
     }
-    if (!value.producer || depth > 50 || !isConstantOnly(value, this.constants)) return 0;
-    return value.producer.inputs.reduce((sum, v) => sum + (v ? this.parametersBehind(v, depth + 1) : 0), 0);
+    let sum = 0;
+    const stack = isConstantOnly(value, this.constants) ? [value] : [];
+    for (let v = stack.pop(); v; v = stack.pop()) {
+      if (v.initializer || v.producer?.op === 'Constant') {
+        sum += this.parametersBehind(v);
+      } else if (v.producer && !this.visited.has(v)) {
+        this.visited.add(v);
+        for (const input of v.producer.inputs) if (input) stack.push(input);
+      }
+    }
+    return sum;
   }
 
   private isConstant(node: Node): boolean {
@@ -120,7 +133,9 @@ class Counter {
       if (!v || (v.uses.length === 0 && !v.isGraphOutput)) continue;
       const type = v.type;
       if (type?.kind !== 'tensor' || !type.shape) return null;
-      bytes += Math.ceil((type.shape.reduce<number>((n, d) => n * evaluateDim(d), 1) * bitsPerElement(type.elemType)) / 8);
+      bytes += Math.ceil(
+        (type.shape.reduce<number>((n, d) => n * evaluateDim(d), 1) * bitsPerElement(type.elemType)) / 8,
+      );
     }
     return bytes;
   }

@@ -41,15 +41,24 @@ export function constantTensor(value: Value | null | undefined, defaultsToo = tr
   if (node?.opType !== 'Constant' || node.domain !== '') return undefined;
   const [name, a] = [...node.attributes].find(([n]) => n.startsWith('value') || n === 'sparse_value') ?? [];
   switch (a?.kind) {
-    case 'tensor': return a.value;
-    case 'float': return TensorClass.fromFloat32(value.name, [], Float32Array.of(a.value));
-    case 'floats': return TensorClass.fromFloat32(value.name, [a.value.length], Float32Array.from(a.value));
-    case 'int': return int64Tensor(value.name, [], [a.value]);
-    case 'ints': return int64Tensor(value.name, [a.value.length], a.value);
-    case 'string': return new TensorClass(value.name, DataType.STRING, [], { kind: 'strings', values: [a.value] });
+    case 'tensor':
+      return a.value;
+    case 'float':
+      return TensorClass.fromFloat32(value.name, [], Float32Array.of(a.value));
+    case 'floats':
+      return TensorClass.fromFloat32(value.name, [a.value.length], Float32Array.from(a.value));
+    case 'int':
+      return int64Tensor(value.name, [], [a.value]);
+    case 'ints':
+      return int64Tensor(value.name, [a.value.length], a.value);
+    case 'string':
+      return new TensorClass(value.name, DataType.STRING, [], { kind: 'strings', values: [a.value] });
     case 'strings':
-      return name ? new TensorClass(value.name, DataType.STRING, [a.value.length], { kind: 'strings', values: a.value }) : undefined;
-    default: return undefined;
+      return name
+        ? new TensorClass(value.name, DataType.STRING, [a.value.length], { kind: 'strings', values: a.value })
+        : undefined;
+    default:
+      return undefined;
   }
 }
 
@@ -60,27 +69,44 @@ function int64Tensor(name: string, dims: number[], values: readonly bigint[]): T
 /** True for initializers stored as sparse tensors, whose contents the IR does not hold. */
 export function isSparseInitializer(value: Value): boolean {
   const proto = value.graph.proto as GraphProto | undefined;
-  return !value.initializer && !value.producer && (proto?.sparseInitializer ?? []).some((t) => t.values?.name === value.name);
+  return (
+    !value.initializer && !value.producer && (proto?.sparseInitializer ?? []).some((t) => t.values?.name === value.name)
+  );
 }
 
-/** True when nothing that is fed can change the value: computed from constants alone, by ops that give the same result every time. */
-export function isConstantOnly(value: Value, seen = new Map<Value, boolean>()): boolean {
-  const known = seen.get(value);
-  if (known !== undefined) return known;
-  seen.set(value, false); // for the unfinished cycle of a malformed graph
-  const answer = computeConstantOnly(value, seen);
-  seen.set(value, answer);
-  return answer;
+/**
+ * True when nothing that is fed can change the value: computed from constants alone, by ops that give the same result
+ * every time. `known` keeps the answers between calls.
+ */
+export function isConstantOnly(value: Value, known = new Map<Value, boolean>()): boolean {
+  // An explicit stack: chains of ten thousands of nodes must not overflow the call stack.
+  const stack = [value];
+  const visited = new Set<Value>();
+  while (stack.length > 0) {
+    const v = stack[stack.length - 1];
+    const node = v.producer;
+    if (known.has(v)) {
+      stack.pop();
+    } else if (v.initializer || isSparseInitializer(v)) {
+      known.set(v, true);
+    } else if (!node || node.subgraphs.length > 0 || RANDOM.test(node.opType)) {
+      known.set(v, false);
+    } else {
+      const open = node.inputs.filter((i): i is Value => i !== null && !known.has(i));
+      const settled = visited.has(v) || node.inputs.some((i) => i !== null && known.get(i) === false);
+      visited.add(v);
+      if (open.length > 0 && !settled) stack.push(...open);
+      else
+        known.set(
+          v,
+          node.inputs.every((i) => i === null || known.get(i) === true),
+        );
+    }
+  }
+  return known.get(value)!;
 }
 
 const RANDOM = /^(Random|Multinomial|Bernoulli)/;
-
-function computeConstantOnly(value: Value, seen: Map<Value, boolean>): boolean {
-  if (value.initializer || isSparseInitializer(value)) return true;
-  const node = value.producer;
-  if (!node || node.subgraphs.length > 0 || RANDOM.test(node.opType)) return false;
-  return node.inputs.every((v) => v === null || isConstantOnly(v, seen));
-}
 
 /**
  * Removes nodes none of whose outputs is read or is an output of a graph, then values that nothing reads: unused
@@ -123,7 +149,7 @@ function removeDeadIn(graph: Graph, isRead: (v: Value) => boolean): number {
       if (!v) continue;
       v.producer = null;
       v.producerIndex = -1;
-      v.graph.values.delete(v.name);
+      if (v.graph.values.get(v.name) === v) v.graph.values.delete(v.name);
     }
   return dead.length;
 }

@@ -1,6 +1,13 @@
 import { SecateurError } from '../errors.ts';
 import { externalFolder } from '../onnx/external.ts';
-import { AttributeProto_AttributeType as Kind, type AttributeProto, type FunctionProto, type GraphProto, type ModelProto, type NodeProto } from '../onnx/onnx_pb.ts';
+import {
+  AttributeProto_AttributeType as Kind,
+  type AttributeProto,
+  type FunctionProto,
+  type GraphProto,
+  type ModelProto,
+  type NodeProto,
+} from '../onnx/onnx_pb.ts';
 import { readModelBytes, readModelFile } from '../onnx/read.ts';
 import { tensorFromProto } from '../onnx/tensor-proto.ts';
 import { Graph, Node, Value, type Attribute, type FunctionDef, type Model } from './ir.ts';
@@ -32,7 +39,9 @@ function guarded(name: string, build: () => Model): Model {
     return build();
   } catch (error) {
     if (error instanceof SecateurError) throw error;
-    throw new SecateurError('bad-model', `${name} is not a readable ONNX model: its graph is malformed.`, '', { cause: error });
+    throw new SecateurError('bad-model', `${name} is not a readable ONNX model: its graph is malformed.`, '', {
+      cause: error,
+    });
   }
 }
 
@@ -44,7 +53,8 @@ class Loader {
 
   model(proto: ModelProto, path: string | undefined): Model {
     const opsets = new Map<string, number>();
-    for (const { domain, version } of proto.opsetImport) opsets.set(domain === 'ai.onnx' ? '' : domain, Number(version));
+    for (const { domain, version } of proto.opsetImport)
+      opsets.set(domain === 'ai.onnx' ? '' : domain, Number(version));
     const model: Model = {
       path,
       irVersion: Number(proto.irVersion),
@@ -133,9 +143,12 @@ class Loader {
   private attributeValue(a: AttributeProto, node: Node): Attribute {
     if (a.refAttrName !== '') return { kind: 'opaque', value: null };
     switch (a.type === Kind.UNDEFINED ? guessKind(a) : a.type) {
-      case Kind.FLOAT: return { kind: 'float', value: a.f };
-      case Kind.INT: return { kind: 'int', value: a.i };
-      case Kind.STRING: return { kind: 'string', value: a.s };
+      case Kind.FLOAT:
+        return { kind: 'float', value: a.f };
+      case Kind.INT:
+        return { kind: 'int', value: a.i };
+      case Kind.STRING:
+        return { kind: 'string', value: a.s };
       case Kind.TENSOR: {
         if (!a.t) break;
         const value = tensorFromProto(a.t, this.folder);
@@ -148,9 +161,12 @@ class Loader {
         a.g = undefined;
         return { kind: 'graph', value };
       }
-      case Kind.FLOATS: return { kind: 'floats', value: a.floats };
-      case Kind.INTS: return { kind: 'ints', value: a.ints };
-      case Kind.STRINGS: return { kind: 'strings', value: a.strings };
+      case Kind.FLOATS:
+        return { kind: 'floats', value: a.floats };
+      case Kind.INTS:
+        return { kind: 'ints', value: a.ints };
+      case Kind.STRINGS:
+        return { kind: 'strings', value: a.strings };
       case Kind.TENSORS: {
         const value = a.tensors.map((t) => tensorFromProto(t, this.folder));
         a.tensors = [];

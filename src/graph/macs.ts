@@ -7,7 +7,7 @@ import { evaluateDim } from './shapes/dims.ts';
  * experts; 0 for all else. Dims that are not fixed count 1. Needs inferred shapes; what is unknown counts 1 too.
  */
 export function nodeMacs(node: Node): number {
-  const rule = MACS[node.op];
+  const rule = MACS.get(node.op);
   if (!rule) return 0;
   const macs = rule(node);
   return Number.isFinite(macs) && macs > 0 ? macs : 0;
@@ -28,21 +28,29 @@ export function elements(value: Value | null | undefined): number {
 }
 
 /** Every output element takes one product per element of the filter of its channel. */
-const conv = (w: number): MacRule => (n) => elements(n.outputs[0]) * product(sizes(n.inputs[w]).slice(1));
+const conv =
+  (w: number): MacRule =>
+  (n) =>
+    elements(n.outputs[0]) * product(sizes(n.inputs[w]).slice(1));
 
 /** Every input element meets one row of the filter. */
 const convTranspose: MacRule = (n) => elements(n.inputs[0]) * product(sizes(n.inputs[1]).slice(1));
 
 /** Output elements × the length of what is summed over: the last axis of the left operand. */
-const matmul = (a: number, b: number): MacRule => (n) => {
-  const left = sizes(n.inputs[a]);
-  const right = sizes(n.inputs[b]);
-  const inner = right.length === 1 ? right[0] : right.length > 1 ? right[right.length - 2] : left[left.length - 1];
-  const flip = n.int('transB', 0) === 1 && right.length > 1;
-  return elements(n.outputs[0]) * (flip ? right[right.length - 1] : (inner ?? 0));
-};
+const matmul =
+  (a: number, b: number): MacRule =>
+  (n) => {
+    const left = sizes(n.inputs[a]);
+    const right = sizes(n.inputs[b]);
+    const inner = right.length === 1 ? right[0] : right.length > 1 ? right[right.length - 2] : left[left.length - 1];
+    const flip = n.int('transB', 0) === 1 && right.length > 1;
+    return elements(n.outputs[0]) * (flip ? right[right.length - 1] : (inner ?? 0));
+  };
 
-const gemm = (b: number): MacRule => (n) => elements(n.outputs[0]) * (sizes(n.inputs[b])[n.int('transB', 0) ? 1 : 0] ?? 0);
+const gemm =
+  (b: number): MacRule =>
+  (n) =>
+    elements(n.outputs[0]) * (sizes(n.inputs[b])[n.int('transB', 0) ? 1 : 0] ?? 0);
 
 const packedMatMul: MacRule = (n) => elements(n.outputs[0]) * n.int('K', 0);
 
@@ -53,7 +61,14 @@ const recurrent: MacRule = (n) => {
 };
 
 /** q·kᵀ and weights·v, in elements of the score matrix × head sizes. */
-function attentionCore(batch: number, heads: number, queries: number, keys: number, qkSize: number, vSize: number): number {
+function attentionCore(
+  batch: number,
+  heads: number,
+  queries: number,
+  keys: number,
+  qkSize: number,
+  vSize: number,
+): number {
   return batch * heads * queries * keys * (qkSize + vSize);
 }
 
@@ -92,13 +107,18 @@ const multiHead: MacRule = (n) => {
 };
 
 /** k of the experts for every token, and nothing for the router, which is a MatMul of its own. */
-const experts = (weights: readonly number[]): MacRule => (n) => {
-  const x = sizes(n.inputs[0]);
-  const tokens = product(x.slice(0, -1));
-  const packed = n.opType === 'QMoE' ? 8 / n.int('expert_weight_bits', 4) : 1;
-  const perExpert = weights.reduce((sum, i) => sum + (n.inputs[i] ? product(sizes(n.inputs[i]).slice(1)) * packed : 0), 0);
-  return tokens * n.int('k', 1) * perExpert;
-};
+const experts =
+  (weights: readonly number[]): MacRule =>
+  (n) => {
+    const x = sizes(n.inputs[0]);
+    const tokens = product(x.slice(0, -1));
+    const packed = n.opType === 'QMoE' ? 8 / n.int('expert_weight_bits', 4) : 1;
+    const perExpert = weights.reduce(
+      (sum, i) => sum + (n.inputs[i] ? product(sizes(n.inputs[i]).slice(1)) * packed : 0),
+      0,
+    );
+    return tokens * n.int('k', 1) * perExpert;
+  };
 
 /** Product over all letters: every combination of them is one multiplication (two operands; with more, of the last one). */
 const einsum: MacRule = (n) => {
@@ -109,7 +129,9 @@ const einsum: MacRule = (n) => {
     const dims = sizes(n.inputs[t]);
     const [before, after] = term.includes('...') ? term.split('...') : [term, ''];
     [...before].forEach((l, i) => letters.set(l, Math.max(letters.get(l) ?? 1, dims[i] ?? 1)));
-    [...after].forEach((l, i) => letters.set(l, Math.max(letters.get(l) ?? 1, dims[dims.length - after.length + i] ?? 1)));
+    [...after].forEach((l, i) =>
+      letters.set(l, Math.max(letters.get(l) ?? 1, dims[dims.length - after.length + i] ?? 1)),
+    );
     if (term.includes('...')) {
       const common = product(dims.slice(before.length, dims.length - after.length));
       letters.set('...', Math.max(letters.get('...') ?? 1, common));
@@ -118,43 +140,45 @@ const einsum: MacRule = (n) => {
   return product([...letters.values()]);
 };
 
-const MACS: Readonly<Record<string, MacRule>> = {
-  Conv: conv(1),
-  ConvInteger: conv(1),
-  DeformConv: conv(1),
-  QLinearConv: conv(3),
-  'com.microsoft.FusedConv': conv(1),
-  'com.microsoft.QLinearConv': conv(3),
-  ConvTranspose: convTranspose,
-  MatMul: matmul(0, 1),
-  MatMulInteger: matmul(0, 1),
-  QLinearMatMul: matmul(0, 3),
-  'com.microsoft.FusedMatMul': matmul(0, 1),
-  'com.microsoft.TransposeMatMul': matmul(0, 1),
-  'com.microsoft.FusedMatMulActivation': matmul(0, 1),
-  'com.microsoft.MatMulInteger16': matmul(0, 1),
-  'com.microsoft.MatMulIntegerToFloat': matmul(0, 1),
-  'com.microsoft.DynamicQuantizeMatMul': matmul(0, 1),
-  'com.microsoft.MatMulNBits': packedMatMul,
-  'com.microsoft.MatMulBnb4': packedMatMul,
-  Gemm: gemm(1),
-  'com.microsoft.FusedGemm': gemm(1),
-  'com.microsoft.GemmFloat8': gemm(1),
-  'com.microsoft.QGemm': gemm(3),
-  LSTM: recurrent,
-  GRU: recurrent,
-  RNN: recurrent,
-  'com.microsoft.DynamicQuantizeLSTM': recurrent,
-  Attention: attention,
-  'com.microsoft.Attention': projectedAttention,
-  'com.microsoft.QAttention': projectedAttention,
-  'com.microsoft.MultiHeadAttention': multiHead,
-  'com.microsoft.DecoderMaskedMultiHeadAttention': multiHead,
-  'com.microsoft.GroupQueryAttention': multiHead,
-  'com.microsoft.MoE': experts([2, 4, 6]),
-  'com.microsoft.QMoE': experts([2, 5, 8]),
-  Einsum: einsum,
-};
+const MACS: ReadonlyMap<string, MacRule> = new Map(
+  Object.entries<MacRule>({
+    Conv: conv(1),
+    ConvInteger: conv(1),
+    DeformConv: conv(1),
+    QLinearConv: conv(3),
+    'com.microsoft.FusedConv': conv(1),
+    'com.microsoft.QLinearConv': conv(3),
+    ConvTranspose: convTranspose,
+    MatMul: matmul(0, 1),
+    MatMulInteger: matmul(0, 1),
+    QLinearMatMul: matmul(0, 3),
+    'com.microsoft.FusedMatMul': matmul(0, 1),
+    'com.microsoft.TransposeMatMul': matmul(0, 1),
+    'com.microsoft.FusedMatMulActivation': matmul(0, 1),
+    'com.microsoft.MatMulInteger16': matmul(0, 1),
+    'com.microsoft.MatMulIntegerToFloat': matmul(0, 1),
+    'com.microsoft.DynamicQuantizeMatMul': matmul(0, 1),
+    'com.microsoft.MatMulNBits': packedMatMul,
+    'com.microsoft.MatMulBnb4': packedMatMul,
+    Gemm: gemm(1),
+    'com.microsoft.FusedGemm': gemm(1),
+    'com.microsoft.GemmFloat8': gemm(1),
+    'com.microsoft.QGemm': gemm(3),
+    LSTM: recurrent,
+    GRU: recurrent,
+    RNN: recurrent,
+    'com.microsoft.DynamicQuantizeLSTM': recurrent,
+    Attention: attention,
+    'com.microsoft.Attention': projectedAttention,
+    'com.microsoft.QAttention': projectedAttention,
+    'com.microsoft.MultiHeadAttention': multiHead,
+    'com.microsoft.DecoderMaskedMultiHeadAttention': multiHead,
+    'com.microsoft.GroupQueryAttention': multiHead,
+    'com.microsoft.MoE': experts([2, 4, 6]),
+    'com.microsoft.QMoE': experts([2, 5, 8]),
+    Einsum: einsum,
+  }),
+);
 
 function product(values: readonly number[]): number {
   return values.reduce((a, b) => a * b, 1);

@@ -4,11 +4,18 @@ import type { Node, Use, Value } from './ir.ts';
 
 /** Ops whose input 0 only passes through: what the value means is decided by who reads the result. */
 const CARRIERS: ReadonlySet<string> = new Set(
-  'Identity Cast CastLike Reshape Transpose Squeeze Unsqueeze Flatten DequantizeLinear QuantizeLinear com.microsoft.DequantizeLinear com.microsoft.QuantizeLinear'.split(' '),
+  'Identity Cast CastLike Reshape Transpose Squeeze Unsqueeze Flatten DequantizeLinear QuantizeLinear com.microsoft.DequantizeLinear com.microsoft.QuantizeLinear'.split(
+    ' ',
+  ),
 );
 
-/** Inputs that are never weights: statistics, scales, zero points, shapes, indices, bounds. `*`: all but those named. */
-const ASIDE: Readonly<Record<string, readonly number[]>> = {
+/** Input numbers by op. A map: op names come from files, and `constructor` is one. */
+function table(entries: Record<string, readonly number[]>): ReadonlyMap<string, readonly number[]> {
+  return new Map(Object.entries(entries));
+}
+
+/** Inputs that are never weights: statistics, scales, zero points, shapes, indices, bounds. */
+const ASIDE = table({
   BatchNormalization: [3, 4],
   QLinearConv: [1, 2, 4, 5, 6, 7],
   'com.microsoft.QLinearConv': [1, 2, 4, 5, 6, 7],
@@ -52,10 +59,10 @@ const ASIDE: Readonly<Record<string, readonly number[]>> = {
   If: [0],
   Loop: [0, 1],
   Where: [0],
-};
+});
 
 /** Weight operands that may hold integers: the elements are quantised weights. */
-const QUANTISED: Readonly<Record<string, readonly number[]>> = {
+const QUANTISED = table({
   QLinearConv: [3, 8],
   'com.microsoft.QLinearConv': [3, 8],
   QLinearMatMul: [0, 3],
@@ -73,10 +80,11 @@ const QUANTISED: Readonly<Record<string, readonly number[]>> = {
   'com.microsoft.QMoE': [2, 5, 8],
   DequantizeLinear: [0],
   'com.microsoft.DequantizeLinear': [0],
-};
+});
 
 /** A number by itself in arithmetic (an epsilon, an attention scale) is no weight. */
-const ARITHMETIC = /^(Add|Sub|Mul|Div|Pow|Max|Min|Mod|Sum|Mean|Where|Expand|And|Or|Xor|Equal|Less|LessOrEqual|Greater|GreaterOrEqual)$/;
+const ARITHMETIC =
+  /^(Add|Sub|Mul|Div|Pow|Max|Min|Mod|Sum|Mean|Where|Expand|And|Or|Xor|Equal|Less|LessOrEqual|Greater|GreaterOrEqual)$/;
 
 /**
  * Whether a constant value counts as parameters: elements of weights, biases, scales and shifts of normalizations,
@@ -86,17 +94,21 @@ const ARITHMETIC = /^(Add|Sub|Mul|Div|Pow|Max|Min|Mod|Sum|Mean|Where|Expand|And|
 export function isParameter(value: Value): boolean {
   const tensor = constantTensor(value);
   if (!tensor || tensor.dataType === DataType.STRING || tensor.dataType === DataType.BOOL) return false;
-  return value.uses.some((use) => isWeightUse(use, isFloatType(tensor.dataType), tensor.dims.length, 0));
+  const seen = new Set<Node>();
+  return value.uses.some((use) => isWeightUse(use, isFloatType(tensor.dataType), tensor.dims.length, seen));
 }
 
-function isWeightUse({ node, index }: Use, float: boolean, rank: number, depth: number): boolean {
-  if (ASIDE[node.op]?.includes(index)) return false;
+function isWeightUse({ node, index }: Use, float: boolean, rank: number, seen: Set<Node>): boolean {
+  if (ASIDE.get(node.op)?.includes(index)) return false;
   if (CARRIERS.has(node.op)) {
-    const dequantised = float || node.opType === 'DequantizeLinear' || (node.opType === 'Cast' && index === 0 && castsToFloat(node));
+    if (seen.has(node)) return false;
+    seen.add(node);
+    const dequantised =
+      float || node.opType === 'DequantizeLinear' || (node.opType === 'Cast' && index === 0 && castsToFloat(node));
     const out = node.outputs[0];
-    return index === 0 && depth < 20 && out !== null && out.uses.some((u) => isWeightUse(u, dequantised, rank, depth + 1));
+    return index === 0 && out != null && out.uses.some((u) => isWeightUse(u, dequantised, rank, seen));
   }
-  if (!float) return QUANTISED[node.op]?.includes(index) ?? false;
+  if (!float) return QUANTISED.get(node.op)?.includes(index) ?? false;
   return !(rank === 0 && ARITHMETIC.test(node.opType));
 }
 
@@ -111,7 +123,11 @@ export function parameterCount(value: Value): number {
   for (const { node, index } of value.uses) {
     if (node.op === 'com.microsoft.MatMulNBits' && index === 1) return node.int('K', 0) * node.int('N', 0);
     if (node.op === 'com.microsoft.MatMulBnb4' && index === 1) return node.int('K', 0) * node.int('N', 0);
-    if (node.op === 'com.microsoft.QMoE' && QUANTISED[node.op].includes(index) && tensor.dataType === DataType.UINT8)
+    if (
+      node.op === 'com.microsoft.QMoE' &&
+      QUANTISED.get(node.op)!.includes(index) &&
+      tensor.dataType === DataType.UINT8
+    )
       return tensor.elementCount * (8 / node.int('expert_weight_bits', 4));
   }
   return tensor.elementCount;

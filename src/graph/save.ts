@@ -131,7 +131,11 @@ function refuseOverwritingSources(tensors: readonly Tensor[], targets: readonly 
   }
   for (const target of targets)
     if (sources.has(fileKey(target)))
-      throw new SecateurError('io', `${target} is the model's own file, which is never overwritten.`, 'Choose another name.');
+      throw new SecateurError(
+        'io',
+        `${target} is the model's own file, which is never overwritten.`,
+        'Choose another name.',
+      );
 }
 
 /** The same for all names of one file. */

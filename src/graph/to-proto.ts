@@ -1,8 +1,20 @@
 import { create } from '@bufbuild/protobuf';
 import {
-  AttributeProto_AttributeType as Kind, AttributeProtoSchema, FunctionProtoSchema, GraphProtoSchema, ModelProtoSchema,
-  NodeProtoSchema, OperatorSetIdProtoSchema, StringStringEntryProtoSchema, ValueInfoProtoSchema,
-  type AttributeProto, type FunctionProto, type GraphProto, type ModelProto, type NodeProto, type ValueInfoProto,
+  AttributeProto_AttributeType as Kind,
+  AttributeProtoSchema,
+  FunctionProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  StringStringEntryProtoSchema,
+  ValueInfoProtoSchema,
+  type AttributeProto,
+  type FunctionProto,
+  type GraphProto,
+  type ModelProto,
+  type NodeProto,
+  type ValueInfoProto,
 } from '../onnx/onnx_pb.ts';
 import { tensorToProto, type TensorSink } from '../onnx/tensor-proto.ts';
 import type { Attribute, FunctionDef, Graph, Model, Node, Value } from './ir.ts';
@@ -39,7 +51,10 @@ function opsetImports(model: Model, base: ModelProto | undefined): ModelProto['o
   return imports;
 }
 
-function entries(map: ReadonlyMap<string, string>, base: ModelProto['metadataProps'] = []): ModelProto['metadataProps'] {
+function entries(
+  map: ReadonlyMap<string, string>,
+  base: ModelProto['metadataProps'] = [],
+): ModelProto['metadataProps'] {
   const same = base.filter((e) => map.get(e.key) === e.value);
   const kept = new Set(same.map((e) => e.key));
   const added = [...map].filter(([key]) => !kept.has(key));
@@ -87,7 +102,11 @@ function named(value: Value) {
   return tensor.name === value.name ? tensor : tensor.renamed(value.name);
 }
 
-function valueToProto(value: Value, info: ValueInfoProto | undefined = value.proto as ValueInfoProto | undefined, strict = false): ValueInfoProto {
+function valueToProto(
+  value: Value,
+  info: ValueInfoProto | undefined = value.proto as ValueInfoProto | undefined,
+  strict = false,
+): ValueInfoProto {
   const proto = copyOf(ValueInfoProtoSchema, info);
   setIf(proto, 'name', value.name);
   proto.type = typeToProto(value.type, info?.type, strict);
@@ -121,17 +140,48 @@ function attributeToProto(name: string, a: Attribute, sink: TensorSink): Attribu
     if (!base || Object.hasOwn(base, 'type')) proto.type = kind;
   };
   switch (a.kind) {
-    case 'float': type(Kind.FLOAT); setIf(proto, 'f', a.value, !base); break;
-    case 'int': type(Kind.INT); setIf(proto, 'i', a.value, !base); break;
-    case 'string': type(Kind.STRING); setIf(proto, 's', a.value, !base); break;
-    case 'tensor': type(Kind.TENSOR); proto.t = tensorToProto(a.value, sink); break;
-    case 'graph': type(Kind.GRAPH); proto.g = graphToProto(a.value, sink); break;
-    case 'floats': type(Kind.FLOATS); proto.floats = a.value; break;
-    case 'ints': type(Kind.INTS); proto.ints = a.value; break;
-    case 'strings': type(Kind.STRINGS); proto.strings = a.value; break;
-    case 'tensors': type(Kind.TENSORS); proto.tensors = a.value.map((t) => tensorToProto(t, sink)); break;
-    case 'graphs': type(Kind.GRAPHS); proto.graphs = a.value.map((g) => graphToProto(g, sink)); break;
-    case 'opaque': break;
+    case 'float':
+      type(Kind.FLOAT);
+      setIf(proto, 'f', a.value, !base);
+      break;
+    case 'int':
+      type(Kind.INT);
+      setIf(proto, 'i', a.value, !base);
+      break;
+    case 'string':
+      type(Kind.STRING);
+      setIf(proto, 's', a.value, !base);
+      break;
+    case 'tensor':
+      type(Kind.TENSOR);
+      proto.t = tensorToProto(a.value, sink);
+      break;
+    case 'graph':
+      type(Kind.GRAPH);
+      proto.g = graphToProto(a.value, sink);
+      break;
+    case 'floats':
+      type(Kind.FLOATS);
+      proto.floats = a.value;
+      break;
+    case 'ints':
+      type(Kind.INTS);
+      proto.ints = a.value;
+      break;
+    case 'strings':
+      type(Kind.STRINGS);
+      proto.strings = a.value;
+      break;
+    case 'tensors':
+      type(Kind.TENSORS);
+      proto.tensors = a.value.map((t) => tensorToProto(t, sink));
+      break;
+    case 'graphs':
+      type(Kind.GRAPHS);
+      proto.graphs = a.value.map((g) => graphToProto(g, sink));
+      break;
+    case 'opaque':
+      break;
   }
   return proto;
 }

@@ -33,9 +33,33 @@ export const DataType = {
 export type DataType = number;
 
 const BITS: Record<number, number> = {
-  1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64,
-  15: 128, 16: 16, 17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
-  27: 6, 28: 6,
+  1: 32,
+  2: 8,
+  3: 8,
+  4: 16,
+  5: 16,
+  6: 32,
+  7: 64,
+  9: 8,
+  10: 16,
+  11: 64,
+  12: 32,
+  13: 64,
+  14: 64,
+  15: 128,
+  16: 16,
+  17: 8,
+  18: 8,
+  19: 8,
+  20: 8,
+  21: 4,
+  22: 4,
+  23: 4,
+  24: 8,
+  25: 2,
+  26: 2,
+  27: 6,
+  28: 6,
 };
 
 /** Bits that one element takes in raw_data (4-bit and 2-bit types are packed); 0 for strings and unknown types. */
@@ -57,5 +81,15 @@ export function dataTypeName(type: DataType): string {
 
 /** True for floating-point element types. */
 export function isFloatType(type: DataType): boolean {
-  return type === 1 || type === 10 || type === 11 || type === 16 || (type >= 17 && type <= 20) || type === 23 || type === 24 || type === 27 || type === 28;
+  return (
+    type === 1 ||
+    type === 10 ||
+    type === 11 ||
+    type === 16 ||
+    (type >= 17 && type <= 20) ||
+    type === 23 ||
+    type === 24 ||
+    type === 27 ||
+    type === 28
+  );
 }

@@ -43,7 +43,13 @@ export function toBfloatBits(values: ArrayLike<number>): Uint16Array {
 }
 
 /** Value of a small float with the given layout; `finite`: no infinities ("fn"), `zeroless`: no minus zero ("uz"). */
-function smallFloat(code: number, exponentBits: number, mantissaBits: number, bias: number, flavour: 'ieee' | 'fn' | 'fnuz' | 'plain'): number {
+function smallFloat(
+  code: number,
+  exponentBits: number,
+  mantissaBits: number,
+  bias: number,
+  flavour: 'ieee' | 'fn' | 'fnuz' | 'plain',
+): number {
   const sign = (code >> (exponentBits + mantissaBits)) & 1 ? -1 : 1;
   const exponent = (code >> mantissaBits) & ((1 << exponentBits) - 1);
   const mantissa = code & ((1 << mantissaBits) - 1);
@@ -93,17 +99,29 @@ export function typedView(type: DataType, bytes: Uint8Array): ArrayLike<number> 
     return [b.buffer as ArrayBuffer, b.byteOffset, Math.floor(b.byteLength / n)] as const;
   };
   switch (type) {
-    case DataType.FLOAT: return new Float32Array(...a(4));
-    case DataType.DOUBLE: return new Float64Array(...a(8));
-    case DataType.INT32: return new Int32Array(...a(4));
-    case DataType.UINT32: return new Uint32Array(...a(4));
-    case DataType.INT64: return new BigInt64Array(...a(8));
-    case DataType.UINT64: return new BigUint64Array(...a(8));
-    case DataType.INT16: return new Int16Array(...a(2));
-    case DataType.UINT16: return new Uint16Array(...a(2));
-    case DataType.INT8: return new Int8Array(...a(1));
-    case DataType.UINT8: case DataType.BOOL: return bytes;
-    default: return undefined;
+    case DataType.FLOAT:
+      return new Float32Array(...a(4));
+    case DataType.DOUBLE:
+      return new Float64Array(...a(8));
+    case DataType.INT32:
+      return new Int32Array(...a(4));
+    case DataType.UINT32:
+      return new Uint32Array(...a(4));
+    case DataType.INT64:
+      return new BigInt64Array(...a(8));
+    case DataType.UINT64:
+      return new BigUint64Array(...a(8));
+    case DataType.INT16:
+      return new Int16Array(...a(2));
+    case DataType.UINT16:
+      return new Uint16Array(...a(2));
+    case DataType.INT8:
+      return new Int8Array(...a(1));
+    case DataType.UINT8:
+    case DataType.BOOL:
+      return bytes;
+    default:
+      return undefined;
   }
 }
 
@@ -129,11 +147,16 @@ export function decodeNumbers(type: DataType, bytes: Uint8Array, count: number):
     return Float32Array.from(bytes, (c) => table[c]);
   }
   switch (type) {
-    case DataType.UINT4: return Float64Array.from(unpackBits(bytes, 4, count));
-    case DataType.INT4: return Float64Array.from(unpackBits(bytes, 4, count), (c) => (c > 7 ? c - 16 : c));
-    case DataType.UINT2: return Float64Array.from(unpackBits(bytes, 2, count));
-    case DataType.INT2: return Float64Array.from(unpackBits(bytes, 2, count), (c) => (c > 1 ? c - 4 : c));
-    case DataType.FLOAT4E2M1: return Float32Array.from(unpackBits(bytes, 4, count), (c) => smallFloat(c, 2, 1, 1, 'plain'));
+    case DataType.UINT4:
+      return Float64Array.from(unpackBits(bytes, 4, count));
+    case DataType.INT4:
+      return Float64Array.from(unpackBits(bytes, 4, count), (c) => (c > 7 ? c - 16 : c));
+    case DataType.UINT2:
+      return Float64Array.from(unpackBits(bytes, 2, count));
+    case DataType.INT2:
+      return Float64Array.from(unpackBits(bytes, 2, count), (c) => (c > 1 ? c - 4 : c));
+    case DataType.FLOAT4E2M1:
+      return Float32Array.from(unpackBits(bytes, 4, count), (c) => smallFloat(c, 2, 1, 1, 'plain'));
   }
   throw new SecateurError('unsupported', `Elements of type ${dataTypeName(type)} cannot be read as numbers.`);
 }

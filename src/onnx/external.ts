@@ -22,9 +22,20 @@ export interface ExternalRef {
 export function resolveExternal(ref: ExternalRef, tensor: string): FileRange {
   const what = `The data of tensor "${tensor}" `;
   if (ref.folder === undefined)
-    throw new SecateurError('bad-model', `${what}is in the file "${ref.location}", but the model was not read from a folder.`);
-  if (ref.location === '' || ref.location.includes('\0') || isAbsolute(ref.location) || /^[A-Za-z]:|^\\\\/.test(ref.location))
-    throw new SecateurError('bad-model', `${what}is at "${ref.location}", which is not a path inside the model's folder.`);
+    throw new SecateurError(
+      'bad-model',
+      `${what}is in the file "${ref.location}", but the model was not read from a folder.`,
+    );
+  if (
+    ref.location === '' ||
+    ref.location.includes('\0') ||
+    isAbsolute(ref.location) ||
+    /^[A-Za-z]:|^\\\\/.test(ref.location)
+  )
+    throw new SecateurError(
+      'bad-model',
+      `${what}is at "${ref.location}", which is not a path inside the model's folder.`,
+    );
   const path = resolve(ref.folder, ref.location);
   if (!isInside(resolve(ref.folder), path)) throw outside(what, ref.location);
   let real: string;

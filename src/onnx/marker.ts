@@ -43,7 +43,7 @@ export function memoryMarker(field: number, index: number): Uint8Array {
 export function readMarker(bytes: Uint8Array, memory: readonly Uint8Array[] = []): Deferred | null {
   if (bytes.length < SECRET.length || SECRET.some((b, i) => bytes[i] !== b)) return null;
   const numbers: number[] = [];
-  for (let at = SECRET.length; at < bytes.length; ) {
+  for (let at = SECRET.length; at < bytes.length;) {
     const read = readVarint(bytes, at);
     if (!read) return null;
     numbers.push(read.value);

@@ -34,8 +34,16 @@ function decode(head: Uint8Array, name: string, skeleton: () => Uint8Array): Mod
     proto = fromBinary(ModelProtoSchema, skeleton(), { recursionLimit: MAX_DEPTH });
   } catch (error) {
     if (error instanceof SecateurError && error.code !== 'bad-model') throw error;
-    const why = error instanceof SecateurError ? error.message.replace(/^The file is not a readable ONNX model: /, '') : 'it does not decode.';
-    throw new SecateurError('bad-model', `${name} is not a readable ONNX model: ${why}`, 'Export or download it again.', { cause: error });
+    const why =
+      error instanceof SecateurError
+        ? error.message.replace(/^The file is not a readable ONNX model: /, '')
+        : 'it does not decode.';
+    throw new SecateurError(
+      'bad-model',
+      `${name} is not a readable ONNX model: ${why}`,
+      'Export or download it again.',
+      { cause: error },
+    );
   }
   if (!proto.graph) throw new SecateurError('bad-model', `${name} is not a readable ONNX model: it holds no graph.`);
   return proto;
@@ -50,12 +58,17 @@ function notOnnx(head: Uint8Array): { what: string; hint: string } | null {
   if (/^\s*(<!doctype|<html|<\?xml)/i.test(text))
     return { what: 'is a web page, not an ONNX model', hint: 'Download the file itself.' };
   if (text.startsWith('PK\x03\x04'))
-    return { what: 'is a ZIP archive (as PyTorch writes), not an ONNX model', hint: 'Unpack it, or export the model to ONNX.' };
+    return {
+      what: 'is a ZIP archive (as PyTorch writes), not an ONNX model',
+      hint: 'Unpack it, or export the model to ONNX.',
+    };
   if (text.startsWith('\x1f\x8b')) return { what: 'is a gzip archive, not an ONNX model', hint: 'Unpack it first.' };
-  if (text.startsWith('\x89HDF')) return { what: 'is an HDF5 file (as Keras writes), not an ONNX model', hint: 'Convert it to ONNX.' };
+  if (text.startsWith('\x89HDF'))
+    return { what: 'is an HDF5 file (as Keras writes), not an ONNX model', hint: 'Convert it to ONNX.' };
   if (text.slice(4, 8) === 'ORTM')
     return { what: 'is in the ORT format, not ONNX', hint: 'Use the .onnx file that it was made from.' };
   if (text.slice(4, 8) === 'TFL3') return { what: 'is a TensorFlow Lite model, not ONNX', hint: 'Convert it to ONNX.' };
-  if (/^[\t\n\r\x20-\x7e]+$/.test(text)) return { what: 'is a text file, not an ONNX model', hint: 'Download the file itself.' };
+  if (/^[\t\n\r\x20-\x7e]+$/.test(text))
+    return { what: 'is a text file, not an ONNX model', hint: 'Download the file itself.' };
   return null;
 }

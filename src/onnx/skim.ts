@@ -6,7 +6,7 @@ import { CHILDREN, isTensorData, MAX_DEPTH, readVarint, varint, Wire, type Messa
 /** Tensors of at most so many bytes, all in all, stay in the message. */
 export const INLINE_LIMIT = 1024;
 /** A model whose description without weights is larger than this is not read. */
-const MAX_SKELETON = 2 ** 30;
+const MAX_SKELETON = 2 ** 28;
 
 /**
  * The model file without its weights: walks the wire format in small positional reads, replaces tensor data longer
@@ -136,12 +136,16 @@ class Skimmer {
 
   private check(more: number): void {
     if (this.total + more > MAX_SKELETON)
-      throw new SecateurError('unsupported', 'The model has more than 1 GB that is not tensor data.');
+      throw new SecateurError('unsupported', 'The model has more than 256 MB that is not tensor data.');
   }
 }
 
 function bad(what: string): SecateurError {
-  return new SecateurError('bad-model', `The file is not a readable ONNX model: ${what}.`, 'Export or download it again.');
+  return new SecateurError(
+    'bad-model',
+    `The file is not a readable ONNX model: ${what}.`,
+    'Export or download it again.',
+  );
 }
 
 function truncated(): SecateurError {

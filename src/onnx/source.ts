@@ -85,7 +85,11 @@ export function openForReading(path: string): { fd: number; identity: FileIdenti
   const stat = fstatSync(fd);
   if (!stat.isFile()) {
     closeSync(fd);
-    throw new SecateurError('io', `${path} is ${stat.isDirectory() ? 'a folder' : 'not a regular file'}.`, 'Name an .onnx file.');
+    throw new SecateurError(
+      'io',
+      `${path} is ${stat.isDirectory() ? 'a folder' : 'not a regular file'}.`,
+      'Name an .onnx file.',
+    );
   }
   return { fd, identity: { path, size: stat.size, mtimeMs: stat.mtimeMs } };
 }

@@ -2,7 +2,12 @@ import { create } from '@bufbuild/protobuf';
 import type { UnknownField } from '@bufbuild/protobuf';
 import { DataType } from './data-type.ts';
 import { fileMarker, MARKER_FIELD, memoryMarker, readMarker } from './marker.ts';
-import { StringStringEntryProtoSchema, TensorProto_DataLocation, TensorProtoSchema, type TensorProto } from './onnx_pb.ts';
+import {
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+  type TensorProto,
+} from './onnx_pb.ts';
 import { INLINE_LIMIT } from './skim.ts';
 import { readRanges, type FileRange } from './source.ts';
 import { Tensor, type Storage } from './tensor.ts';
@@ -36,7 +41,12 @@ function storageOf(proto: TensorProto, folder: string | undefined): Storage {
     return { kind: 'file', field, ranges: field === TensorField.RAW ? same.slice(-1) : same };
   }
   if (proto.dataType === DataType.STRING) return { kind: 'strings', values: proto.stringData };
-  const lists = proto.floatData.length + proto.int32Data.length + proto.int64Data.length + proto.doubleData.length + proto.uint64Data.length;
+  const lists =
+    proto.floatData.length +
+    proto.int32Data.length +
+    proto.int64Data.length +
+    proto.doubleData.length +
+    proto.uint64Data.length;
   if (lists > 0 && proto.rawData.length === 0) return { kind: 'lists', proto };
   return { kind: 'bytes', bytes: proto.rawData };
 }
@@ -85,15 +95,26 @@ export function tensorToProto(tensor: Tensor, sink: TensorSink): TensorProto {
   }
   if (proto.name !== tensor.name) proto.name = tensor.name;
   if (proto.dataType !== tensor.dataType || !base) proto.dataType = tensor.dataType;
-  proto.dims = tensor.dims.map((d) => BigInt(d));
+  proto.dims =
+    base && base.dims.length === tensor.dims.length && base.dims.every((d, i) => Number(d) === tensor.dims[i])
+      ? base.dims
+      : tensor.dims.map((d) => BigInt(d));
   const place = tensor.storage.kind === 'strings' ? undefined : sink.external?.(tensor);
   if (place) setExternal(proto, place, base);
   else setInline(proto, tensor, sink);
   return proto;
 }
 
-function setExternal(proto: TensorProto, place: { location: string; offset: number; length: number }, base?: TensorProto): void {
-  const entries: [string, string][] = [['location', place.location], ['offset', String(place.offset)], ['length', String(place.length)]];
+function setExternal(
+  proto: TensorProto,
+  place: { location: string; offset: number; length: number },
+  base?: TensorProto,
+): void {
+  const entries: [string, string][] = [
+    ['location', place.location],
+    ['offset', String(place.offset)],
+    ['length', String(place.length)],
+  ];
   proto.dataLocation = TensorProto_DataLocation.EXTERNAL;
   proto.externalData = entries.map(([key, value]) => create(StringStringEntryProtoSchema, { key, value }));
   // Keys beyond the place itself; a checksum would be of the old bytes' file.
@@ -120,7 +141,8 @@ function setInline(proto: TensorProto, tensor: Tensor, sink: TensorSink): void {
       return;
     case 'bytes':
       if (s.bytes.length > INLINE_LIMIT) addMarker(proto, memoryMarker(TensorField.RAW, sink.memory.push(s.bytes) - 1));
-      else if (s.bytes.length > 0 || (tensor.proto && Object.hasOwn(tensor.proto, 'rawData')) || !tensor.proto) proto.rawData = s.bytes;
+      else if (s.bytes.length > 0 || (tensor.proto && Object.hasOwn(tensor.proto, 'rawData')) || !tensor.proto)
+        proto.rawData = s.bytes;
   }
 }
 

@@ -51,7 +51,12 @@ export class Tensor {
     return tensor;
   }
   static fromFloat32(name: string, dims: readonly number[], values: Float32Array): Tensor {
-    return Tensor.fromBytes(name, DataType.FLOAT, dims, new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength));
+    return Tensor.fromBytes(
+      name,
+      DataType.FLOAT,
+      dims,
+      new Uint8Array(values.buffer as ArrayBuffer, values.byteOffset, values.byteLength),
+    );
   }
   static fromInt64(name: string, dims: readonly number[], values: readonly number[]): Tensor {
     return Tensor.fromBytes(name, DataType.INT64, dims, new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
@@ -61,7 +66,10 @@ export class Tensor {
   }
   static fromStrings(name: string, dims: readonly number[], values: readonly string[]): Tensor {
     const encoder = new TextEncoder();
-    return new Tensor(name, DataType.STRING, [...dims], { kind: 'strings', values: values.map((v) => encoder.encode(v)) });
+    return new Tensor(name, DataType.STRING, [...dims], {
+      kind: 'strings',
+      values: values.map((v) => encoder.encode(v)),
+    });
   }
   /**
    * Numbers stored with the given element type: rounded to nearest for floats, truncated for integers.
@@ -97,14 +105,18 @@ export class Tensor {
   private readBytes(): Uint8Array {
     const s = this.storage;
     switch (s.kind) {
-      case 'bytes': return s.bytes;
-      case 'lists': return listsToRaw(s.proto);
-      case 'external': return readRanges([resolveExternal(s.ref, this.name)]);
+      case 'bytes':
+        return s.bytes;
+      case 'lists':
+        return listsToRaw(s.proto);
+      case 'external':
+        return readRanges([resolveExternal(s.ref, this.name)]);
       case 'file': {
         const bytes = readRanges(s.ranges);
         return s.field === TensorField.RAW ? bytes : packedToRaw(s.field, bytes, this.dataType);
       }
-      case 'strings': throw new SecateurError('unsupported', `Tensor "${this.name}" holds strings, not numbers.`);
+      case 'strings':
+        throw new SecateurError('unsupported', `Tensor "${this.name}" holds strings, not numbers.`);
     }
   }
 
@@ -131,7 +143,8 @@ export class Tensor {
 
   /** Elements of a string tensor. */
   strings(): string[] {
-    if (this.storage.kind !== 'strings') throw new SecateurError('unsupported', `Tensor "${this.name}" holds no strings.`);
+    if (this.storage.kind !== 'strings')
+      throw new SecateurError('unsupported', `Tensor "${this.name}" holds no strings.`);
     const decoder = new TextDecoder();
     return this.storage.values.map((v) => decoder.decode(v));
   }
@@ -147,12 +160,21 @@ export class Tensor {
   }
   /** All elements as integers, clamped to the safe range (INT64_MAX means "to the end" in Slice). */
   toInts(): number[] {
-    return Array.from(this.values(), (v) => Math.trunc(Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, v))));
+    return Array.from(this.values(), (v) =>
+      Math.trunc(Math.max(Number.MIN_SAFE_INTEGER, Math.min(Number.MAX_SAFE_INTEGER, v))),
+    );
   }
   /** As toNumbers, in a typed array. */
   values(): Float32Array | Float64Array {
-    if (this.storage.kind === 'strings' || this.dataType === DataType.COMPLEX64 || this.dataType === DataType.COMPLEX128)
-      throw new SecateurError('unsupported', `Tensor "${this.name}" of type ${dataTypeName(this.dataType)} holds no real numbers.`);
+    if (
+      this.storage.kind === 'strings' ||
+      this.dataType === DataType.COMPLEX64 ||
+      this.dataType === DataType.COMPLEX128
+    )
+      throw new SecateurError(
+        'unsupported',
+        `Tensor "${this.name}" of type ${dataTypeName(this.dataType)} holds no real numbers.`,
+      );
     return decodeNumbers(this.dataType, this.bytes(), this.elementCount);
   }
   /** The elements in the typed array of their type, without copying where possible; undefined where JavaScript has none. */
@@ -194,7 +216,10 @@ export class Tensor {
     } else if (bits % 8 === 0 && bits > 0) {
       bytes = takeBytes(this.bytes(), outer, size, inner * (bits / 8), positions);
     } else {
-      throw new SecateurError('unsupported', `Tensor "${this.name}" of type ${dataTypeName(this.dataType)} cannot be cut.`);
+      throw new SecateurError(
+        'unsupported',
+        `Tensor "${this.name}" of type ${dataTypeName(this.dataType)} cannot be cut.`,
+      );
     }
     return new Tensor(name, this.dataType, dims, { kind: 'bytes', bytes }, this.proto);
   }
@@ -212,10 +237,19 @@ export class Tensor {
 /** Whether the packed contents of a data field are the raw elements as they are. */
 function isRawField(field: number, type: DataType): boolean {
   if (field === TensorField.RAW) return true;
-  return (field === TensorField.FLOAT && (type === DataType.FLOAT || type === DataType.COMPLEX64)) || field === TensorField.DOUBLE;
+  return (
+    (field === TensorField.FLOAT && (type === DataType.FLOAT || type === DataType.COMPLEX64)) ||
+    field === TensorField.DOUBLE
+  );
 }
 
-function takeBytes(source: Uint8Array, outer: number, size: number, inner: number, positions: ArrayLike<number>): Uint8Array {
+function takeBytes(
+  source: Uint8Array,
+  outer: number,
+  size: number,
+  inner: number,
+  positions: ArrayLike<number>,
+): Uint8Array {
   const out = new Uint8Array(outer * positions.length * inner);
   let at = 0;
   for (let o = 0; o < outer; o++)
@@ -227,7 +261,13 @@ function takeBytes(source: Uint8Array, outer: number, size: number, inner: numbe
   return out;
 }
 
-function takeFrom<T>(source: readonly T[], outer: number, size: number, inner: number, positions: ArrayLike<number>): T[] {
+function takeFrom<T>(
+  source: readonly T[],
+  outer: number,
+  size: number,
+  inner: number,
+  positions: ArrayLike<number>,
+): T[] {
   const out: T[] = [];
   for (let o = 0; o < outer; o++)
     for (let p = 0; p < positions.length; p++) {
@@ -241,21 +281,38 @@ function encodeNumbers(type: DataType, values: ArrayLike<number>): Uint8Array {
   const bytes = (a: ArrayBufferView) => new Uint8Array(a.buffer as ArrayBuffer, a.byteOffset, a.byteLength);
   const ints = () => Array.from(values, (v) => BigInt(Math.trunc(v)));
   switch (type) {
-    case DataType.FLOAT: return bytes(Float32Array.from(values));
-    case DataType.DOUBLE: return bytes(Float64Array.from(values));
-    case DataType.FLOAT16: return bytes(toHalfBits(values));
-    case DataType.BFLOAT16: return bytes(toBfloatBits(values));
-    case DataType.INT64: return bytes(BigInt64Array.from(ints()));
-    case DataType.UINT64: return bytes(BigUint64Array.from(ints()));
-    case DataType.INT32: return bytes(Int32Array.from(values));
-    case DataType.UINT32: return bytes(Uint32Array.from(values));
-    case DataType.INT16: return bytes(Int16Array.from(values));
-    case DataType.UINT16: return bytes(Uint16Array.from(values));
-    case DataType.INT8: return bytes(Int8Array.from(values));
-    case DataType.UINT8: return bytes(Uint8Array.from(values));
-    case DataType.BOOL: return Uint8Array.from(values, (v) => (v ? 1 : 0));
-    case DataType.INT4: case DataType.UINT4: return packBits(Uint8Array.from(values), 4);
-    case DataType.INT2: case DataType.UINT2: return packBits(Uint8Array.from(values), 2);
+    case DataType.FLOAT:
+      return bytes(Float32Array.from(values));
+    case DataType.DOUBLE:
+      return bytes(Float64Array.from(values));
+    case DataType.FLOAT16:
+      return bytes(toHalfBits(values));
+    case DataType.BFLOAT16:
+      return bytes(toBfloatBits(values));
+    case DataType.INT64:
+      return bytes(BigInt64Array.from(ints()));
+    case DataType.UINT64:
+      return bytes(BigUint64Array.from(ints()));
+    case DataType.INT32:
+      return bytes(Int32Array.from(values));
+    case DataType.UINT32:
+      return bytes(Uint32Array.from(values));
+    case DataType.INT16:
+      return bytes(Int16Array.from(values));
+    case DataType.UINT16:
+      return bytes(Uint16Array.from(values));
+    case DataType.INT8:
+      return bytes(Int8Array.from(values));
+    case DataType.UINT8:
+      return bytes(Uint8Array.from(values));
+    case DataType.BOOL:
+      return Uint8Array.from(values, (v) => (v ? 1 : 0));
+    case DataType.INT4:
+    case DataType.UINT4:
+      return packBits(Uint8Array.from(values), 4);
+    case DataType.INT2:
+    case DataType.UINT2:
+      return packBits(Uint8Array.from(values), 2);
   }
   throw new SecateurError('unsupported', `Numbers cannot be stored as ${dataTypeName(type)}.`);
 }

@@ -22,7 +22,11 @@ export function listsToRaw(proto: TensorProto): Uint8Array {
 
 /** Raw elements of the packed contents of one typed list, as they lie in the file. */
 export function packedToRaw(field: number, packed: Uint8Array, type: DataType): Uint8Array {
-  if (field === TensorField.INT32) return narrow(unpackVarints(packed, (n) => new Int32Array(n)), type);
+  if (field === TensorField.INT32)
+    return narrow(
+      unpackVarints(packed, (n) => new Int32Array(n)),
+      type,
+    );
   if (field === TensorField.INT64 || field === TensorField.UINT64) {
     const values = unpackVarints64(packed);
     if (type !== DataType.UINT32) return bytesOf(values);
@@ -33,9 +37,12 @@ export function packedToRaw(field: number, packed: Uint8Array, type: DataType): 
 
 function narrow(values: Int32Array, type: DataType): Uint8Array {
   switch (bitsPerElement(type)) {
-    case 16: return bytesOf(Uint16Array.from(values));
-    case 32: return bytesOf(values);
-    default: return Uint8Array.from(values);
+    case 16:
+      return bytesOf(Uint16Array.from(values));
+    case 32:
+      return bytesOf(values);
+    default:
+      return Uint8Array.from(values);
   }
 }
 

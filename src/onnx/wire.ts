@@ -42,7 +42,11 @@ export function varint(value: number): Uint8Array {
 }
 
 /** Reads a varint of at most `end - offset` bytes; values beyond 2^53 come back as Infinity. */
-export function readVarint(bytes: Uint8Array, offset: number, end = bytes.length): { value: number; next: number } | null {
+export function readVarint(
+  bytes: Uint8Array,
+  offset: number,
+  end = bytes.length,
+): { value: number; next: number } | null {
   let value = 0;
   let scale = 1;
   for (let i = offset; i < end && i < offset + 10; i++) {

@@ -45,7 +45,7 @@ export function writePieces(path: string, pieces: Iterable<Piece>, overwrite = t
   }
   try {
     for (const chunk of chunks(pieces)) {
-      for (let done = 0; done < chunk.length; ) {
+      for (let done = 0; done < chunk.length;) {
         const n = writeSync(fd, chunk, done, chunk.length - done);
         done += n;
       }

@@ -4,7 +4,8 @@ import { serializeModel } from '../../src/graph/save.ts';
 import { DataType } from '../../src/onnx/data-type.ts';
 import { Tensor } from '../../src/onnx/tensor.ts';
 
-type Attr = number | bigint | string | readonly number[] | Tensor | Graph | { float: number } | { floats: readonly number[] };
+type Attr =
+  number | bigint | string | readonly number[] | Tensor | Graph | { float: number } | { floats: readonly number[] };
 export type Attrs = Record<string, Attr>;
 
 /** Seeded uniform numbers in [-1, 1) for weights (mulberry32). */
@@ -81,7 +82,13 @@ export class Builder {
   }
 
   /** Convolution with random weights; `kernel` is one number for all axes or one per axis. */
-  conv(x: Value, inChannels: number, outChannels: number, kernel: number | number[] = [3, 3], attrs: Attrs & { bias?: number; name?: string } = {}): Value {
+  conv(
+    x: Value,
+    inChannels: number,
+    outChannels: number,
+    kernel: number | number[] = [3, 3],
+    attrs: Attrs & { bias?: number; name?: string } = {},
+  ): Value {
     const { bias = 1, name, ...rest } = attrs;
     const k = typeof kernel === 'number' ? [kernel, kernel] : kernel;
     const group = typeof rest.group === 'number' ? rest.group : 1;
@@ -104,8 +111,18 @@ export class Builder {
   /** Batch normalization with random, positive variances. */
   bn(x: Value, channels: number, name = `bn${++this.counter}`): Value {
     const positive = (stem: string) =>
-      this.floats(Array.from({ length: channels }, () => 1 + 0.5 * this.next()), [channels], `${name}.${stem}`);
-    const inputs = [x, positive('gamma'), this.weight([channels], `${name}.beta`, 0.3), this.weight([channels], `${name}.mean`, 0.3), positive('var')];
+      this.floats(
+        Array.from({ length: channels }, () => 1 + 0.5 * this.next()),
+        [channels],
+        `${name}.${stem}`,
+      );
+    const inputs = [
+      x,
+      positive('gamma'),
+      this.weight([channels], `${name}.beta`, 0.3),
+      this.weight([channels], `${name}.mean`, 0.3),
+      positive('var'),
+    ];
     return this.op('BatchNormalization', inputs, {}, name);
   }
   relu(x: Value): Value {
@@ -173,6 +190,7 @@ function setAttr(node: Node, key: string, value: Attr): void {
     value.owner = node;
     node.attributes.set(key, { kind: 'graph', value });
   } else if ('float' in value) node.setFloat(key, (value as { float: number }).float);
-  else if ('floats' in value) node.attributes.set(key, { kind: 'floats', value: [...(value as { floats: number[] }).floats] });
+  else if ('floats' in value)
+    node.attributes.set(key, { kind: 'floats', value: [...(value as { floats: number[] }).floats] });
   else node.setInts(key, value as readonly number[]);
 }

@@ -43,7 +43,13 @@ const msAttention: Rule = (c) => {
   c.out(0, c.elem(0), x && [x[0], x[1], vSize]);
   const past = c.shape(4);
   const total = addDims(x?.[1] ?? null, past ? past[3] : 0);
-  c.out(1, c.elem(0), [2, x?.[0] ?? null, heads, c.int('past_present_share_buffer', 0) ? (past?.[3] ?? null) : total, exactDiv(sizes?.[1] ?? third, heads)]);
+  c.out(1, c.elem(0), [
+    2,
+    x?.[0] ?? null,
+    heads,
+    c.int('past_present_share_buffer', 0) ? (past?.[3] ?? null) : total,
+    exactDiv(sizes?.[1] ?? third, heads),
+  ]);
 };
 
 /** query [batch, sequence, hidden] or packed [batch, sequence, heads, 3, size]; key and value 3-d, or 4-d for a cache. */
@@ -70,7 +76,9 @@ const groupQueryAttention: Rule = (c) => {
   const heads = c.int('num_heads') ?? null;
   const kvHeads = c.int('kv_num_heads') ?? null;
   const packed = !c.has(1);
-  const size: Dim = packed ? exactDiv(q[2], typeof heads === 'number' && typeof kvHeads === 'number' ? heads + 2 * kvHeads : null) : exactDiv(q[2], heads);
+  const size: Dim = packed
+    ? exactDiv(q[2], typeof heads === 'number' && typeof kvHeads === 'number' ? heads + 2 * kvHeads : null)
+    : exactDiv(q[2], heads);
   c.out(0, c.elem(0), [q[0], q[1], mulDims(heads, size)]);
   // The cache grows by what the total length (an input of the run) says.
   const total = past && past[2] === 0 ? (k?.[1] ?? q[1]) : null;
@@ -125,7 +133,11 @@ const dft: Rule = (c: RuleContext) => {
     if (at === -1) return null;
     if (i !== at) return d;
     const n = length === undefined ? d : length;
-    return c.int('onesided', 0) === 1 && c.int('inverse', 0) === 0 ? (typeof n === 'number' ? Math.floor(n / 2) + 1 : null) : n;
+    return c.int('onesided', 0) === 1 && c.int('inverse', 0) === 0
+      ? typeof n === 'number'
+        ? Math.floor(n / 2) + 1
+        : null
+      : n;
   });
   c.out(0, c.elem(0), shape);
 };
@@ -134,7 +146,16 @@ export const attentionRules: RuleTable = {
   Attention: attention,
   RotaryEmbedding: sameAsFirst,
   DFT: dft,
-  MelWeightMatrix: (c) => c.out(0, c.int('output_datatype', 1), [addDims(c.content(1)?.[0] !== undefined && typeof c.content(1)![0] === 'number' ? Math.floor((c.content(1)![0] as number) / 2) : null, 1), c.content(0)?.[0] ?? null]),
+  MelWeightMatrix: (c) =>
+    c.out(0, c.int('output_datatype', 1), [
+      addDims(
+        c.content(1)?.[0] !== undefined && typeof c.content(1)![0] === 'number'
+          ? Math.floor((c.content(1)![0] as number) / 2)
+          : null,
+        1,
+      ),
+      c.content(0)?.[0] ?? null,
+    ]),
   'com.microsoft.Attention': msAttention,
   'com.microsoft.QAttention': qAttention,
   'com.microsoft.MultiHeadAttention': multiHeadAttention,

@@ -10,7 +10,8 @@ import { productOf, subDims } from './dims.ts';
 
 const constant: Rule = (c) => {
   const tensor = c.attribute('value');
-  if (tensor?.kind === 'tensor') return c.out(0, tensor.value.dataType, tensor.value.dims, contentOfTensor(tensor.value));
+  if (tensor?.kind === 'tensor')
+    return c.out(0, tensor.value.dataType, tensor.value.dims, contentOfTensor(tensor.value));
   const scalar = c.attribute('value_int') ?? c.attribute('value_float');
   if (scalar?.kind === 'int') return c.out(0, DataType.INT64, [], [Number(scalar.value)]);
   if (scalar?.kind === 'float') return c.out(0, DataType.FLOAT, [], [scalar.value]);
@@ -68,7 +69,8 @@ const like: Rule = (c) => c.out(0, c.int('dtype', c.elem(0)), c.shape(0));
 
 const windowFunction: Rule = (c) => c.out(0, c.int('output_datatype', DataType.FLOAT), [c.content(0)?.[0] ?? null]);
 
-const multinomial: Rule = (c: RuleContext) => c.out(0, c.int('dtype', DataType.INT32), [c.shape(0)?.[0] ?? null, c.int('sample_size', 1)]);
+const multinomial: Rule = (c: RuleContext) =>
+  c.out(0, c.int('dtype', DataType.INT32), [c.shape(0)?.[0] ?? null, c.int('sample_size', 1)]);
 
 export const constantRules: RuleTable = {
   Constant: constant,

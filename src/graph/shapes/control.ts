@@ -32,7 +32,8 @@ const ifRule: Rule = (c) => {
       if (taken && type) c.host.set(out, copy(type), c.host.contentOf(taken));
       return;
     }
-    if (ta && tb) c.host.set(out, { ...ta, elemType: ta.elemType || tb.elemType, shape: commonShape(ta.shape, tb.shape) });
+    if (ta && tb)
+      c.host.set(out, { ...ta, elemType: ta.elemType || tb.elemType, shape: commonShape(ta.shape, tb.shape) });
     else if (ta ?? tb) c.host.set(out, { ...(ta ?? tb)!, shape: undefined });
   });
 };
@@ -66,7 +67,13 @@ function runsThrough(body: Graph, c: RuleContext): boolean {
 }
 
 /** Looks at a body until the types of its states no longer change; what differs from turn to turn becomes unknown. */
-function settle(c: RuleContext, body: Graph, states: (ValueType | undefined)[], inputAt: number, outputAt: number): void {
+function settle(
+  c: RuleContext,
+  body: Graph,
+  states: (ValueType | undefined)[],
+  inputAt: number,
+  outputAt: number,
+): void {
   for (let turn = 0; turn < 3; turn++) {
     states.forEach((type, i) => bind(c, body.inputs[inputAt + i], type && copy(type)));
     c.host.graph(body);

@@ -96,7 +96,11 @@ function pool(x: number): Rule {
 
 const globalPool: Rule = (c) => {
   const data = c.shape(0);
-  c.out(0, c.elem(0), data?.map((d, i) => (i < 2 ? d : 1)));
+  c.out(
+    0,
+    c.elem(0),
+    data?.map((d, i) => (i < 2 ? d : 1)),
+  );
 };
 
 const maxUnpool: Rule = (c) => {
@@ -107,14 +111,20 @@ const maxUnpool: Rule = (c) => {
   if (!data || !kernel) return;
   const win = window(c, kernel);
   const spatial = kernel.map((k, i) =>
-    subDims(addDims(mulDims(subDims(data[i + 2], 1), win.strides[i] ?? 1), k), (win.pads[i] ?? 0) + (win.pads[i + kernel.length] ?? 0)),
+    subDims(
+      addDims(mulDims(subDims(data[i + 2], 1), win.strides[i] ?? 1), k),
+      (win.pads[i] ?? 0) + (win.pads[i + kernel.length] ?? 0),
+    ),
   );
   c.out(0, c.elem(0), [data[0], data[1], ...spatial]);
 };
 
 const roiPool: Rule = (c) => {
   const [data, rois] = [c.shape(0), c.shape(1)];
-  const size = c.node.opType === 'MaxRoiPool' ? (c.ints('pooled_shape') ?? [null, null]) : [c.int('output_height', 1), c.int('output_width', 1)];
+  const size =
+    c.node.opType === 'MaxRoiPool'
+      ? (c.ints('pooled_shape') ?? [null, null])
+      : [c.int('output_height', 1), c.int('output_width', 1)];
   c.out(0, c.elem(0), [rois?.[0] ?? null, data?.[1] ?? null, ...size]);
 };
 
@@ -137,7 +147,10 @@ const gridSample: Rule = (c) => {
 const deformConv: Rule = (c) => convOf(0, 1)(c);
 
 /** NHWC pooling and other layouts of the quantised contrib ops are not followed: their outputs stay unknown. */
-const channelsFirst = (rule: Rule): Rule => (c) => (c.int('channels_last', 0) === 1 ? undefined : rule(c));
+const channelsFirst =
+  (rule: Rule): Rule =>
+  (c) =>
+    c.int('channels_last', 0) === 1 ? undefined : rule(c);
 
 export const convRules: RuleTable = {
   Conv: convOf(0, 1),
@@ -162,4 +175,3 @@ export const convRules: RuleTable = {
   GridSample: gridSample,
   'com.microsoft.GridSample': gridSample,
 };
-

@@ -33,11 +33,17 @@ function nary(f?: (a: Element, b: Element, c: RuleContext) => Element, elemType?
 
 /** Opset 6 and older broadcast the second input only where told to, into the first one's shape. */
 function legacyBroadcast(c: RuleContext) {
-  return c.opset < 7 && /^(Add|Sub|Mul|Div|Pow|And|Or|Xor|Equal|Less|Greater)$/.test(c.node.opType) ? c.shape(0) : undefined;
+  return c.opset < 7 && /^(Add|Sub|Mul|Div|Pow|And|Or|Xor|Equal|Less|Greater)$/.test(c.node.opType)
+    ? c.shape(0)
+    : undefined;
 }
 
 /** Element by element; a single element goes with all of the other. */
-export function zip(a: Content | undefined, b: Content | undefined, f: (a: Element, b: Element) => Element): Content | undefined {
+export function zip(
+  a: Content | undefined,
+  b: Content | undefined,
+  f: (a: Element, b: Element) => Element,
+): Content | undefined {
   if (!a || !b) return undefined;
   const n = a.length === 1 ? b.length : a.length;
   if (b.length !== n && b.length !== 1) return undefined;
@@ -90,7 +96,7 @@ const cast: Rule = (c) => {
 
 /** Cast named its type in words before opset 6. */
 function legacyType(name: string): number {
-  return (DataType as Record<string, number>)[name.toUpperCase()] ?? 0;
+  return Object.entries(DataType).find(([key]) => key === name.toUpperCase())?.[1] ?? 0;
 }
 
 const where: Rule = (c) => {
@@ -119,7 +125,13 @@ const dropout: Rule = (c) => {
 
 const prelu: Rule = (c) => c.same(0);
 
-const names = (list: string, rule: Rule): RuleTable => Object.fromEntries(list.trim().split(/\s+/).map((n) => [n, rule]));
+const names = (list: string, rule: Rule): RuleTable =>
+  Object.fromEntries(
+    list
+      .trim()
+      .split(/\s+/)
+      .map((n) => [n, rule]),
+  );
 
 export const elementwiseRules: RuleTable = {
   ...names(
@@ -133,13 +145,47 @@ export const elementwiseRules: RuleTable = {
   'com.microsoft.BiasAdd': unary,
   Identity: (c) => c.same(0, 0, c.content(0)),
   Sqrt: map((x) => Math.sqrt(x)),
-  Abs: (c) => c.same(0, 0, c.content(0)?.map((x) => (typeof x === 'number' ? Math.abs(x) : x))),
-  Neg: (c) => c.same(0, 0, c.content(0)?.map((x) => (x === null ? null : subDims(0, x)))),
-  Floor: (c) => c.same(0, 0, c.content(0)?.map((x) => (typeof x === 'number' ? Math.floor(x) : x))),
-  Ceil: (c) => c.same(0, 0, c.content(0)?.map((x) => (typeof x === 'number' ? Math.ceil(x) : x))),
-  Round: (c) => c.same(0, 0, c.content(0)?.map((x) => (typeof x === 'number' && Math.abs(x % 1) !== 0.5 ? Math.round(x) : typeof x === 'string' ? x : null))),
+  Abs: (c) =>
+    c.same(
+      0,
+      0,
+      c.content(0)?.map((x) => (typeof x === 'number' ? Math.abs(x) : x)),
+    ),
+  Neg: (c) =>
+    c.same(
+      0,
+      0,
+      c.content(0)?.map((x) => (x === null ? null : subDims(0, x))),
+    ),
+  Floor: (c) =>
+    c.same(
+      0,
+      0,
+      c.content(0)?.map((x) => (typeof x === 'number' ? Math.floor(x) : x)),
+    ),
+  Ceil: (c) =>
+    c.same(
+      0,
+      0,
+      c.content(0)?.map((x) => (typeof x === 'number' ? Math.ceil(x) : x)),
+    ),
+  Round: (c) =>
+    c.same(
+      0,
+      0,
+      c
+        .content(0)
+        ?.map((x) =>
+          typeof x === 'number' && Math.abs(x % 1) !== 0.5 ? Math.round(x) : typeof x === 'string' ? x : null,
+        ),
+    ),
   Sign: map((x) => Math.sign(x)),
-  Not: (c) => c.same(0, 0, c.content(0)?.map((x) => (typeof x === 'number' ? Number(!x) : null))),
+  Not: (c) =>
+    c.same(
+      0,
+      0,
+      c.content(0)?.map((x) => (typeof x === 'number' ? Number(!x) : null)),
+    ),
   Cast: cast,
   CastLike: (c) => c.out(0, c.elem(1), c.shape(0), c.content(0)),
   BitCast: (c) => c.out(0, c.int('to', 0), c.shape(0)),
@@ -154,12 +200,30 @@ export const elementwiseRules: RuleTable = {
   ...names('Sum Mean BitwiseAnd BitwiseOr BitwiseXor BitShift', nary()),
   And: nary((a, b) => (a === 0 || b === 0 ? 0 : a === 1 && b === 1 ? 1 : null), DataType.BOOL),
   Or: nary((a, b) => (a === 1 || b === 1 ? 1 : a === 0 && b === 0 ? 0 : null), DataType.BOOL),
-  Xor: nary(both((a, b) => (a ? 1 : 0) ^ (b ? 1 : 0)), DataType.BOOL),
-  Equal: nary(compare((a, b) => a === b, true), DataType.BOOL),
-  Less: nary(compare((a, b) => a < b, false), DataType.BOOL),
-  LessOrEqual: nary(compare((a, b) => a <= b, true), DataType.BOOL),
-  Greater: nary(compare((a, b) => a > b, false), DataType.BOOL),
-  GreaterOrEqual: nary(compare((a, b) => a >= b, true), DataType.BOOL),
+  Xor: nary(
+    both((a, b) => (a ? 1 : 0) ^ (b ? 1 : 0)),
+    DataType.BOOL,
+  ),
+  Equal: nary(
+    compare((a, b) => a === b, true),
+    DataType.BOOL,
+  ),
+  Less: nary(
+    compare((a, b) => a < b, false),
+    DataType.BOOL,
+  ),
+  LessOrEqual: nary(
+    compare((a, b) => a <= b, true),
+    DataType.BOOL,
+  ),
+  Greater: nary(
+    compare((a, b) => a > b, false),
+    DataType.BOOL,
+  ),
+  GreaterOrEqual: nary(
+    compare((a, b) => a >= b, true),
+    DataType.BOOL,
+  ),
   Where: where,
   IsInf: predicate,
   IsNaN: predicate,

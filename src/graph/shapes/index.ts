@@ -131,12 +131,18 @@ class Inference implements Host, ShapeInfo {
 
 function fromDefault(a: AttributeProto): [string, Attribute][] {
   switch (a.type) {
-    case 1: return [[a.name, { kind: 'float', value: a.f }]];
-    case 2: return [[a.name, { kind: 'int', value: a.i }]];
-    case 3: return [[a.name, { kind: 'string', value: a.s }]];
-    case 6: return [[a.name, { kind: 'floats', value: a.floats }]];
-    case 7: return [[a.name, { kind: 'ints', value: a.ints }]];
-    default: return [];
+    case 1:
+      return [[a.name, { kind: 'float', value: a.f }]];
+    case 2:
+      return [[a.name, { kind: 'int', value: a.i }]];
+    case 3:
+      return [[a.name, { kind: 'string', value: a.s }]];
+    case 6:
+      return [[a.name, { kind: 'floats', value: a.floats }]];
+    case 7:
+      return [[a.name, { kind: 'ints', value: a.ints }]];
+    default:
+      return [];
   }
 }
 

@@ -30,7 +30,10 @@ const slice: Rule = (c) => {
   const dims = [...data];
   which.forEach((a, i) => {
     const axis = normalAxis(a, data.length);
-    const picked = axis === undefined ? undefined : slicePositions(dims[axis], starts?.[i], ends?.[i], steps ? steps[i] : c.has(4) ? null : 1);
+    const picked =
+      axis === undefined
+        ? undefined
+        : slicePositions(dims[axis], starts?.[i], ends?.[i], steps ? steps[i] : c.has(4) ? null : 1);
     content = picked && axis !== undefined ? takeContent(content, dims, axis, picked) : undefined;
     if (picked && axis !== undefined) dims[axis] = picked.length;
   });
@@ -56,20 +59,40 @@ export function sliceLength(size: Dim, start: Dim, end: Dim, step: Dim): Dim {
   const from: Dim = typeof start === 'number' && start < 0 ? addDims(size, start) : start;
   const to: Dim = toEnd ? size : typeof end === 'number' && end < 0 ? addDims(size, end) : end;
   if (toEnd && typeof start === 'number' && start < 0) return -start;
-  if (typeof to === 'string' && typeof size === 'string' && to !== size && !toEnd && !(typeof end === 'number' && end < 0)) {
+  if (
+    typeof to === 'string' &&
+    typeof size === 'string' &&
+    to !== size &&
+    !toEnd &&
+    !(typeof end === 'number' && end < 0)
+  ) {
     return from === 0 ? extremeDim(to, size, 'min') : null;
   }
   if (typeof end === 'number' && end >= 0 && !toEnd && typeof size === 'string') return null; // the end may lie beyond the size
   return subDims(to, from);
 }
 
-function slicePositions(n: Dim, start: Dim | undefined, end: Dim | undefined, step: Dim | undefined): number[] | undefined {
-  if (typeof n !== 'number' || typeof start !== 'number' || typeof end !== 'number' || typeof step !== 'number' || step === 0) return undefined;
+function slicePositions(
+  n: Dim,
+  start: Dim | undefined,
+  end: Dim | undefined,
+  step: Dim | undefined,
+): number[] | undefined {
+  if (
+    typeof n !== 'number' ||
+    typeof start !== 'number' ||
+    typeof end !== 'number' ||
+    typeof step !== 'number' ||
+    step === 0
+  )
+    return undefined;
   const within = (i: number, low: number, high: number) => Math.max(low, Math.min(high, i < 0 ? i + n : i));
   const out: number[] = [];
   if (n > 1024) return undefined;
   if (step > 0) for (let i = within(start, 0, n), stop = within(end, 0, n); i < stop; i += step) out.push(i);
-  else for (let i = within(start, -1, n - 1), stop = end < -n ? -1 : within(end, -1, n - 1); i > stop; i += step) out.push(i);
+  else
+    for (let i = within(start, -1, n - 1), stop = end < -n ? -1 : within(end, -1, n - 1); i > stop; i += step)
+      out.push(i);
   return out;
 }
 
@@ -97,7 +120,7 @@ const expand: Rule = (c) => {
   const target = c.content(1);
   if (!target) {
     const n = c.shape(1)?.[0];
-    const rank = data && typeof n === 'number' ? Math.max(n, data.length) : undefined;
+    const rank = data && typeof n === 'number' && n <= 64 ? Math.max(n, data.length) : undefined;
     return c.out(0, c.elem(0), rank === undefined ? undefined : unknownDims(rank));
   }
   if (!data) return c.out(0, c.elem(0), undefined);
@@ -112,7 +135,10 @@ const expand: Rule = (c) => {
   });
   const content = c.content(0);
   const count = shape.length === 1 ? shape[0] : undefined;
-  const repeated = content?.length === 1 && typeof count === 'number' && count <= 1024 ? Array<Dim>(count).fill(content[0]) : undefined;
+  const repeated =
+    content?.length === 1 && typeof count === 'number' && count <= 1024
+      ? Array<Dim>(count).fill(content[0])
+      : undefined;
   c.out(0, c.elem(0), shape, repeated);
 };
 
@@ -121,10 +147,18 @@ const tile: Rule = (c) => {
   if (!data) return c.out(0, c.elem(0), undefined);
   if (c.opset < 6) {
     const [tiles, axis] = [c.number(1), c.number(2)];
-    return c.out(0, c.elem(0), data.map((d, i) => (i === axis && tiles !== undefined ? mulDims(d, tiles) : axis === undefined ? null : d)));
+    return c.out(
+      0,
+      c.elem(0),
+      data.map((d, i) => (i === axis && tiles !== undefined ? mulDims(d, tiles) : axis === undefined ? null : d)),
+    );
   }
   const repeats = c.content(1);
-  c.out(0, c.elem(0), data.map((d, i) => mulDims(d, repeats?.[i] ?? null)));
+  c.out(
+    0,
+    c.elem(0),
+    data.map((d, i) => mulDims(d, repeats?.[i] ?? null)),
+  );
 };
 
 const pad: Rule = (c) => {
@@ -155,12 +189,15 @@ const resize: Rule = (c) => {
   if (sizes && sizes.length > 0) {
     axes.forEach((a, i) => (shape[a] = sizes[i] ?? null));
     keepAspect(c, data, axes, sizes, shape);
-  } else if (scales && scales.length === axes.length) {
+  } else if (scales && scales.length > 0 && scales.length <= axes.length) {
+    // Some old writers give scales for the last axes only.
+    const missing = axes.length - scales.length;
     axes.forEach((a, i) => {
       const d = data[a];
+      const scale = i < missing ? 1 : scales[i - missing];
       // In 32 bits as the runtime computes it.
-      if (typeof d === 'number') shape[a] = Math.floor(Math.fround(Math.fround(d) * Math.fround(scales[i])));
-      else if (Number.isInteger(scales[i])) shape[a] = mulDims(d, scales[i]);
+      if (typeof d === 'number') shape[a] = Math.floor(Math.fround(Math.fround(d) * Math.fround(scale)));
+      else if (Number.isInteger(scale)) shape[a] = mulDims(d, scale);
     });
   }
   c.out(0, c.elem(0), shape);
@@ -169,7 +206,9 @@ const resize: Rule = (c) => {
 function keepAspect(c: RuleContext, data: readonly Dim[], axes: readonly number[], sizes: Content, shape: Dim[]): void {
   const policy = c.string('keep_aspect_ratio_policy', 'stretch');
   if (policy === 'stretch') return;
-  const ratios = axes.map((a, i) => (typeof sizes[i] === 'number' && typeof data[a] === 'number' ? sizes[i] / data[a] : NaN));
+  const ratios = axes.map((a, i) =>
+    typeof sizes[i] === 'number' && typeof data[a] === 'number' ? sizes[i] / data[a] : NaN,
+  );
   const scale = policy === 'not_larger' ? Math.min(...ratios) : Math.max(...ratios);
   axes.forEach((a) => (shape[a] = Number.isNaN(scale) ? null : Math.round(scale * (data[a] as number))));
 }
@@ -196,7 +235,14 @@ const scatterND: Rule = (c) => {
   const at = c.numbers(1);
   const updates = c.content(2);
   let content: Content | undefined;
-  if (data && at && updates && c.rank(0) === 1 && at.length === updates.length && c.string('reduction', 'none') === 'none') {
+  if (
+    data &&
+    at &&
+    updates &&
+    c.rank(0) === 1 &&
+    at.length === updates.length &&
+    c.string('reduction', 'none') === 'none'
+  ) {
     const next = [...data];
     at.forEach((i, n) => (next[i < 0 ? i + next.length : i] = updates[n]));
     content = next;

@@ -78,7 +78,12 @@ const unsqueeze: Rule = (c) => {
 const transpose: Rule = (c) => {
   const data = c.shape(0);
   const perm = c.ints('perm') ?? data?.map((_, i) => data.length - 1 - i);
-  c.out(0, c.elem(0), perm?.map((p) => (data ? (data[p] ?? null) : null)), data && perm && permuteContent(c.content(0), data, perm));
+  c.out(
+    0,
+    c.elem(0),
+    perm?.map((p) => (data ? (data[p] ?? null) : null)),
+    data && perm && permuteContent(c.content(0), data, perm),
+  );
 };
 
 const concat: Rule = (c) => {
@@ -115,7 +120,12 @@ const split: Rule = (c) => {
     const size = sizes[i] ?? null;
     const part = content && typeof size === 'number' ? content.slice(at, at + size) : undefined;
     if (typeof size === 'number') at += size;
-    c.out(i, c.elem(0), data.map((d, k) => (k === axis ? size : d)), part);
+    c.out(
+      i,
+      c.elem(0),
+      data.map((d, k) => (k === axis ? size : d)),
+      part,
+    );
   }
 };
 
@@ -156,7 +166,11 @@ export const layoutRules: RuleTable = {
     const shapes = c.node.inputs.flatMap((_, i) => (i >= 2 && (i - 2) % 3 === 0 ? [c.shape(i)] : []));
     if (shapes.length === 0 || shapes.some((s) => !s)) return;
     const axis = normalAxis(c.int('axis', 1), shapes[0]!.length);
-    c.out(0, c.elem(2), shapes[0]!.map((d, k) => (k === axis ? shapes.reduce<Dim>((sum, s) => addDims(sum, s![k]), 0) : d)));
+    c.out(
+      0,
+      c.elem(2),
+      shapes[0]!.map((d, k) => (k === axis ? shapes.reduce<Dim>((sum, s) => addDims(sum, s![k]), 0) : d)),
+    );
   },
   Split: split,
   DepthToSpace: depthToSpace,

@@ -6,7 +6,12 @@ import { broadcast } from './dims.ts';
 /** Matrix products. */
 
 /** numpy's matmul, with transposes of the last two axes. */
-export function matmulShape(a: Dim[] | undefined, b: Dim[] | undefined, transA = false, transB = false): Dim[] | undefined {
+export function matmulShape(
+  a: Dim[] | undefined,
+  b: Dim[] | undefined,
+  transA = false,
+  transB = false,
+): Dim[] | undefined {
   if (!a || !b || a.length === 0 || b.length === 0) return undefined;
   const left = a.length === 1 ? [1, a[0]] : transA ? [...a.slice(0, -2), a[a.length - 1], a[a.length - 2]] : a;
   const right = b.length === 1 ? [b[0], 1] : transB ? [...b.slice(0, -2), b[b.length - 1], b[b.length - 2]] : b;
@@ -63,13 +68,23 @@ export function einsumShape(equation: string, shapes: readonly (Dim[] | undefine
     const note = (letter: string, dim: Dim) => {
       counts.set(letter, (counts.get(letter) ?? 0) + 1);
       const old = dims.get(letter);
-      if (old === undefined || old === null || old === 1 || (typeof old === 'string' && typeof dim === 'number' && dim !== 1)) dims.set(letter, dim);
+      if (
+        old === undefined ||
+        old === null ||
+        old === 1 ||
+        (typeof old === 'string' && typeof dim === 'number' && dim !== 1)
+      )
+        dims.set(letter, dim);
     };
     [...before].forEach((l, i) => note(l, shape[i]));
     [...tail].forEach((l, i) => note(l, shape[shape.length - tail.length + i]));
   }
   const common = broadcast(ellipses) ?? [];
-  const implicit = [...counts].filter(([, n]) => n === 1).map(([l]) => l).sort().join('');
+  const implicit = [...counts]
+    .filter(([, n]) => n === 1)
+    .map(([l]) => l)
+    .sort()
+    .join('');
   const result = output ?? (ellipses.length > 0 ? '...' : '') + implicit;
   const out: Dim[] = [];
   for (let i = 0; i < result.length; i++) {
@@ -107,4 +122,3 @@ export const matmulRules: RuleTable = {
   Einsum: einsum,
   Det: (c) => c.out(0, c.elem(0), c.shape(0)?.slice(0, -2)),
 };
-

@@ -13,7 +13,12 @@ function reduce(fold?: Fold): Rule {
     const data = c.shape(0);
     const keep = c.int('keepdims', 1) === 1;
     const axes = c.axes('axes', 1);
-    if (!data) return c.out(0, c.elem(0), !axes && axes !== null && !keep && c.int('noop_with_empty_axes', 0) === 0 ? [] : undefined);
+    if (!data)
+      return c.out(
+        0,
+        c.elem(0),
+        !axes && axes !== null && !keep && c.int('noop_with_empty_axes', 0) === 0 ? [] : undefined,
+      );
     const count = c.shape(1)?.[0];
     if (axes === null) {
       const rank = keep ? data.length : typeof count === 'number' ? data.length - count : undefined;
@@ -29,7 +34,9 @@ function reduce(fold?: Fold): Rule {
     });
     const content = c.content(0);
     const folded: Content | undefined =
-      fold && content && content.length > 0 && data.length === 1 && drop.has(0) ? [content.slice(1).reduce<Dim>(fold, content[0])] : undefined;
+      fold && content && content.length > 0 && data.length === 1 && drop.has(0)
+        ? [content.slice(1).reduce<Dim>(fold, content[0])]
+        : undefined;
     c.out(0, c.elem(0), shape, folded);
   };
 }
@@ -38,7 +45,11 @@ const argReduce: Rule = (c) => {
   const data = c.shape(0);
   const axis = data && normalAxis(c.int('axis', 0), data.length);
   const keep = c.int('keepdims', 1) === 1;
-  c.out(0, DataType.INT64, data?.flatMap((d, i) => (i === axis ? (keep ? [1] : []) : [d])));
+  c.out(
+    0,
+    DataType.INT64,
+    data?.flatMap((d, i) => (i === axis ? (keep ? [1] : []) : [d])),
+  );
 };
 
 /** Output 0 like input 0, further outputs with one element per channel (training) or like the scale. */

@@ -15,7 +15,17 @@ import { sequenceRules } from './sequences.ts';
 /** Shape rules by op (`Conv`, `com.microsoft.MoE`). To add one: write it in the table of its family. */
 export const rules: ReadonlyMap<string, Rule> = new Map(
   [
-    elementwiseRules, convRules, matmulRules, layoutRules, indexingRules, reduceRules, constantRules, quantizeRules,
-    recurrentRules, sequenceRules, controlRules, attentionRules,
+    elementwiseRules,
+    convRules,
+    matmulRules,
+    layoutRules,
+    indexingRules,
+    reduceRules,
+    constantRules,
+    quantizeRules,
+    recurrentRules,
+    sequenceRules,
+    controlRules,
+    attentionRules,
   ].flatMap((table) => Object.entries(table)),
 );
