@@ -1,4 +1,4 @@
-import type { LayerCost, ModelCost } from '../../graph/cost.ts';
+import type { ModelCost } from '../../graph/cost.ts';
 import { isParameter } from '../../graph/cost.ts';
 import type { Value } from '../../graph/ir.ts';
 import type { Group, Structure } from '../../units/types.ts';
@@ -8,48 +8,70 @@ export interface Share {
   macs: number;
 }
 
+type Labels = Int32Array;
+
 /**
- * What of a model's cost depends on groups of units: elements of weights and MACs that go when all units of the groups
- * go, each once. Also for groups that cannot be pruned.
+ * What of a model's cost depends on groups of units: elements of weights and MACs that go when all units of a group
+ * go, each once. Also for groups that cannot be pruned. One pass over the axes of all weights and layers.
  */
 export class GroupCosts {
-  private readonly weights: { elements: number; axes: (Int32Array | string)[] }[] = [];
-  private readonly layers: { macs: number; axes: (Int32Array | string)[] }[] = [];
+  /** What goes with all prunable groups together. */
+  readonly prunable: Share = { parameters: 0, macs: 0 };
+  private readonly shares = new Map<Group, Share>();
+  private readonly owners = new Map<number, Group>();
+  private readonly counts = new Map<Labels, Map<Group, number>>();
   private readonly structure: Structure;
 
   constructor(structure: Structure, cost: ModelCost) {
     this.structure = structure;
     const { flow, model } = structure;
+    for (const group of structure.groups) {
+      this.shares.set(group, { parameters: 0, macs: 0 });
+      for (const atom of group.atoms) this.owners.set(flow.atoms.find(atom), group);
+    }
     const counted = new Set<unknown>();
     const count = (value: Value): void => {
       if (!value.initializer || counted.has(value.initializer) || !isParameter(value)) return;
       counted.add(value.initializer);
-      this.weights.push({ elements: value.initializer.elementCount, axes: flow.axesOf(value) ?? [] });
+      this.add('parameters', value.initializer.elementCount, flow.axesOf(value) ?? []);
     };
     for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value);
-    for (const layer of cost.layers as LayerCost[]) {
-      if (layer.macs > 0) this.layers.push({ macs: layer.macs, axes: flow.macAxes.get(layer.node) ?? [] });
-    }
+    for (const layer of cost.layers) if (layer.macs > 0) this.add('macs', layer.macs, flow.macAxes.get(layer.node) ?? []);
   }
 
-  of(groups: readonly Group[]): Share {
-    const { atoms } = this.structure.flow;
-    const classes = new Set<number>();
-    for (const group of groups) for (const atom of group.atoms) classes.add(atoms.find(atom));
-    // Σ over positions outside of the groups is the product over axes of what each leaves.
-    const touched = (axes: readonly (Int32Array | string)[]): number => {
-      let left = 1;
-      for (const labels of axes) {
-        if (typeof labels === 'string' || labels.length === 0) continue;
-        let inside = 0;
-        for (const label of labels) if (classes.has(atoms.find(label))) inside++;
-        left *= 1 - inside / labels.length;
+  of(group: Group): Share {
+    const { parameters, macs } = this.shares.get(group)!;
+    return { parameters: Math.round(parameters), macs: Math.round(macs) };
+  }
+
+  /** Adds a product over axes to every group that one of them belongs to: what is left without it is a smaller product. */
+  private add(what: keyof Share, amount: number, axes: readonly (Labels | string)[]): void {
+    const tracked = axes.filter((axis): axis is Labels => typeof axis !== 'string' && axis.length > 0);
+    const left = new Map<Group, number>();
+    let leftOfAll = 1;
+    for (const labels of tracked) {
+      let prunable = 0;
+      for (const [group, inside] of this.countsOf(labels)) {
+        left.set(group, (left.get(group) ?? 1) * (1 - inside / labels.length));
+        if (group.prunable) prunable += inside;
       }
-      return 1 - left;
-    };
-    const share = { parameters: 0, macs: 0 };
-    for (const { elements, axes } of this.weights) share.parameters += Math.round(elements * touched(axes));
-    for (const { macs, axes } of this.layers) share.macs += Math.round(macs * touched(axes));
-    return share;
+      leftOfAll *= 1 - prunable / labels.length;
+    }
+    for (const [group, share] of left) this.shares.get(group)![what] += amount * (1 - share);
+    this.prunable[what] += amount * (1 - leftOfAll);
+  }
+
+  /** How many positions of an axis belong to each group. */
+  private countsOf(labels: Labels): Map<Group, number> {
+    let counts = this.counts.get(labels);
+    if (!counts) {
+      counts = new Map();
+      for (const label of labels) {
+        const group = this.owners.get(this.structure.flow.atoms.find(label));
+        if (group) counts.set(group, (counts.get(group) ?? 0) + 1);
+      }
+      this.counts.set(labels, counts);
+    }
+    return counts;
   }
 }

@@ -52,7 +52,7 @@ export async function inspect({ model: path }: { model: string }, context: JobCo
     moe: [],
     exits: [],
     metadata: Object.fromEntries(opened.model.metadata),
-    prunable: prunableShare(structure, costs, cost),
+    prunable: prunableShare(costs, cost),
     warnings,
     costTerms,
   };
@@ -87,7 +87,7 @@ function describeGroup(group: Group, structure: Structure, costs: GroupCosts): G
     size: group.size,
     layers: group.layers.map(structure.layerName),
     consumers: group.consumers.map(structure.layerName),
-    ...costs.of([group]),
+    ...costs.of(group),
     prunable: group.prunable,
     ...(group.reason ? { reason: group.reason } : {}),
     ...(group.blocks ? { blocks: group.blocks } : {}),
@@ -95,7 +95,6 @@ function describeGroup(group: Group, structure: Structure, costs: GroupCosts): G
 }
 
 /** Share of the model's cost that lies in prunable groups. */
-function prunableShare(structure: Structure, costs: GroupCosts, total: ModelCost): { parameters: number; macs: number } {
-  const { parameters, macs } = costs.of(structure.groups.filter((g) => g.prunable));
-  return { parameters: total.parameters ? parameters / total.parameters : 0, macs: total.macs ? macs / total.macs : 0 };
+function prunableShare({ prunable }: GroupCosts, total: ModelCost): { parameters: number; macs: number } {
+  return { parameters: total.parameters ? prunable.parameters / total.parameters : 0, macs: total.macs ? prunable.macs / total.macs : 0 };
 }
