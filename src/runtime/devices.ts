@@ -37,7 +37,9 @@ export async function listDevices(): Promise<DeviceInfo[]> {
     if (name === 'cpu') found.push({ name, available: true, note: TITLES.cpu });
     else {
       const trial = await (obviouslyAbsent(name) ?? smallTrial(name));
-      const note = trial.works ? `${TITLES[name]}${softwareAdapter(name) ? ', emulated by software' : ''}` : trial.reason;
+      const note = trial.works
+        ? `${TITLES[name]}${softwareAdapter(name) ? ', emulated by software' : ''}`
+        : trial.reason;
       found.push({ name, available: trial.works, note });
     }
   }
@@ -52,11 +54,17 @@ export async function listDevices(): Promise<DeviceInfo[]> {
 export async function resolveDevice(wanted: DeviceName | 'auto'): Promise<{ device: DeviceName; note?: string }> {
   if (wanted === 'auto') return automatic();
   if (!DEVICES.includes(wanted))
-    throw new SecateurError('usage', `There is no device named ${wanted as string}.`, `Devices: auto, ${DEVICES.join(', ')}.`);
+    throw new SecateurError(
+      'usage',
+      `There is no device named ${wanted as string}.`,
+      `Devices: auto, ${DEVICES.join(', ')}.`,
+    );
   if (wanted === 'cpu') return { device: 'cpu' };
   const trial = await smallTrial(wanted);
-  if (!trial.works) return { device: 'cpu', note: `The device ${wanted} cannot be used (${trial.reason}); running on the CPU.` };
-  if (softwareAdapter(wanted)) return { device: wanted, note: `The device ${wanted} is emulated by software here: results are right, but slow.` };
+  if (!trial.works)
+    return { device: 'cpu', note: `The device ${wanted} cannot be used (${trial.reason}); running on the CPU.` };
+  if (softwareAdapter(wanted))
+    return { device: wanted, note: `The device ${wanted} is emulated by software here: results are right, but slow.` };
   return { device: wanted };
 }
 
@@ -96,11 +104,17 @@ async function supported(device: DeviceName): Promise<Trial | null> {
 
 /** Devices that cannot work here, told without loading drivers (which write to stderr when they find nothing). */
 function obviouslyAbsent(device: DeviceName): Trial | null {
-  const elsewhere: Partial<Record<DeviceName, NodeJS.Platform[]>> = { dml: ['win32'], coreml: ['darwin'], cuda: ['linux', 'win32'] };
+  const elsewhere: Partial<Record<DeviceName, NodeJS.Platform[]>> = {
+    dml: ['win32'],
+    coreml: ['darwin'],
+    cuda: ['linux', 'win32'],
+  };
   const platforms = elsewhere[device];
-  if (platforms && !platforms.includes(process.platform)) return { works: false, reason: `not part of onnxruntime for ${process.platform}-${process.arch}` };
+  if (platforms && !platforms.includes(process.platform))
+    return { works: false, reason: `not part of onnxruntime for ${process.platform}-${process.arch}` };
   if (process.platform !== 'linux') return null;
-  if (device === 'cuda' && !existsSync('/dev/nvidiactl') && !existsSync('/dev/dxg')) return { works: false, reason: 'no NVIDIA GPU was found' };
+  if (device === 'cuda' && !existsSync('/dev/nvidiactl') && !existsSync('/dev/dxg'))
+    return { works: false, reason: 'no NVIDIA GPU was found' };
   if (device === 'webgpu' && !linuxGpu() && !driverOverride()) return { works: false, reason: 'no GPU was found' };
   return null;
 }

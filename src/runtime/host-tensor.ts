@@ -99,7 +99,11 @@ export function viewBytes(type: HostType, bytes: Uint8Array): TypedArray {
   const size = bytesPerElement(type);
   // Not bytes.slice(): that of a Buffer shares its memory.
   const aligned = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
-  return new CONSTRUCTORS[type](aligned.buffer as ArrayBuffer, aligned.byteOffset, Math.floor(aligned.byteLength / size));
+  return new CONSTRUCTORS[type](
+    aligned.buffer as ArrayBuffer,
+    aligned.byteOffset,
+    Math.floor(aligned.byteLength / size),
+  );
 }
 
 /** Number of elements of a shape: the product of its dims, 1 for a scalar. */
@@ -168,7 +172,8 @@ export function convertInto(
   const read = (i: number): number => (table ? table[source[i] as number] : Number(source[i]));
   for (let k = 0; k < count; k++) {
     const value = read(from + k);
-    if (targetType === 'int64' || targetType === 'uint64') (target as BigInt64Array)[to + k] = BigInt(Math.trunc(value));
+    if (targetType === 'int64' || targetType === 'uint64')
+      (target as BigInt64Array)[to + k] = BigInt(Math.trunc(value));
     else if (targetType === 'float16') (target as Uint16Array)[to + k] = toHalfBits(value);
     else if (targetType === 'bool') (target as Uint8Array)[to + k] = value ? 1 : 0;
     else (target as Float32Array)[to + k] = value;

@@ -41,19 +41,29 @@ export function firstSentence(thrown: unknown): string {
   text = text.split('\n')[0].trim();
   // Load model from PATH failed:REASON
   text = text.replace(/^Load model from (.+?) failed:\s*/, '');
-  text = text.replace(/^(Exception during (initialization|loading)|Error|This is an invalid model\. Error|This is an invalid model\.|\[ONNXRuntimeError\])\s*:?\s*/i, '');
+  text = text.replace(
+    /^(Exception during (initialization|loading)|Error|This is an invalid model\. Error|This is an invalid model\.|\[ONNXRuntimeError\])\s*:?\s*/i,
+    '',
+  );
   // /onnxruntime_src/…/file.cc:123 ReturnType ns::function(args…) condition was false. MESSAGE
   text = text.replace(/(^|\s)\/?[\w./\\-]*\.(?:cc|h|cpp):\d+ .*? was false\.\s*/g, '$1');
-  text = text.replace(/(^|\s)\/?[\w./\\-]*\.(?:cc|h|cpp):\d+ [^()]*\((?:[^()]|\([^()]*\))*\)(?:::<lambda[^>]*>)?(?: const)?\s*/g, '$1');
+  text = text.replace(
+    /(^|\s)\/?[\w./\\-]*\.(?:cc|h|cpp):\d+ [^()]*\((?:[^()]|\([^()]*\))*\)(?:::<lambda[^>]*>)?(?: const)?\s*/g,
+    '$1',
+  );
   text = text.replace(/(^|\s)\/?[\w./\\-]*\.(?:cc|h|cpp):\d+\s+\w*\s*/g, '$1');
-  text = text.replace(/^Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message:\s*/, "$1 node '$2' failed: ");
+  text = text.replace(
+    /^Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message:\s*/,
+    "$1 node '$2' failed: ",
+  );
   text = text.replace(/\s+/g, ' ').trim();
   if (!text) return 'onnxruntime failed without a message.';
   const capital = text[0].toUpperCase() + text.slice(1);
   return /[.!?]$/.test(capital) ? capital : `${capital}.`;
 }
 
-const OUT_OF_MEMORY = /failed to allocate|bad_?alloc|out of memory|bad allocation|array buffer allocation failed|invalid typed array length/i;
+const OUT_OF_MEMORY =
+  /failed to allocate|bad_?alloc|out of memory|bad allocation|array buffer allocation failed|invalid typed array length/i;
 
 /** Turns what the runtime threw into a SecateurError 'runtime' (others pass), with a hint where one is known. */
 export function runtimeError(thrown: unknown, doing: string): SecateurError {

@@ -148,13 +148,17 @@ class OrtSession implements Session {
       const feed = feeds[input.name];
       if (!feed) throw new SecateurError('runtime', `The model's input ${input.name} was not given.`);
       if (feed.type !== input.type)
-        throw new SecateurError('runtime', `The model's input ${input.name} is ${input.type}, but ${feed.type} was given.`);
+        throw new SecateurError(
+          'runtime',
+          `The model's input ${input.name} is ${input.type}, but ${feed.type} was given.`,
+        );
     }
   }
 
   private toNative(tensor: HostTensor): InstanceType<OrtModule['Tensor']> {
     let data: unknown = tensor.data;
-    const Half = (globalThis as { Float16Array?: new (b: ArrayBufferLike, o: number, n: number) => unknown }).Float16Array;
+    const Half = (globalThis as { Float16Array?: new (b: ArrayBufferLike, o: number, n: number) => unknown })
+      .Float16Array;
     // Newer engines have Float16Array, and then the binding insists on it.
     if (tensor.type === 'float16' && Half)
       data = new Half(tensor.data.buffer, tensor.data.byteOffset, tensor.data.length);
@@ -163,7 +167,13 @@ class OrtSession implements Session {
 }
 
 async function fromNative(name: string, value: unknown): Promise<HostTensor> {
-  const tensor = value as { type: string; dims: readonly number[]; getData?: () => Promise<unknown>; data: unknown; location?: string };
+  const tensor = value as {
+    type: string;
+    dims: readonly number[];
+    getData?: () => Promise<unknown>;
+    data: unknown;
+    location?: string;
+  };
   if (!isHostType(tensor.type))
     throw new SecateurError('unsupported', `The output ${name} is not a tensor of numbers.`);
   let data = tensor.location && tensor.location !== 'cpu' ? await tensor.getData!() : tensor.data;

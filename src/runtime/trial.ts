@@ -27,7 +27,8 @@ export const LARGE: Size = { rows: 32, channels: 64, pixels: 28 };
 /** A convolution, an activation and a matrix product: what most models spend their time in. */
 export function trialModel({ channels }: Size): Model {
   const graph = new Graph('trial');
-  const wave = (n: number, scale: number): Float32Array => Float32Array.from({ length: n }, (_, i) => Math.sin(i * 12.9898) * scale);
+  const wave = (n: number, scale: number): Float32Array =>
+    Float32Array.from({ length: n }, (_, i) => Math.sin(i * 12.9898) * scale);
   const x = graph.addInput('x', { kind: 'tensor', elemType: DataType.FLOAT, shape: ['n', channels, 'h', 'w'] });
   const kernel = [channels, channels, 3, 3];
   const w1 = graph.addInitializer('w1', Tensor.fromFloat32('w1', kernel, wave(channels * channels * 9, 0.1)));
@@ -62,11 +63,15 @@ export async function tryDevice(device: DeviceName, size: Size): Promise<Trial> 
     const right = toFloat32((await cpu.run(feeds)).y);
     const largest = right.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
     const difference = mine.reduce((m, v, i) => Math.max(m, Math.abs(v - right[i])), 0) / largest;
-    if (!(difference <= TOLERANCE)) return { works: false, reason: `it computes wrong numbers (${(100 * difference).toFixed(0)} % off)` };
+    if (!(difference <= TOLERANCE))
+      return { works: false, reason: `it computes wrong numbers (${(100 * difference).toFixed(0)} % off)` };
     return { works: true, difference, ms: await fastest(session, feeds) };
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
-    return { works: false, reason: message.replace(/^onnxruntime does not run the model( on \w+)?: /, '').replace(/\.$/, '') };
+    return {
+      works: false,
+      reason: message.replace(/^onnxruntime does not run the model( on \w+)?: /, '').replace(/\.$/, ''),
+    };
   } finally {
     await session?.release();
     await cpu?.release();

@@ -27,10 +27,18 @@ const SINGLE_NAMES = ['x', 'input', 'inputs', 'image', 'images', 'data', 'featur
  * @throws SecateurError 'bad-data' naming the inputs that nothing feeds, or both shapes where an array does not fit;
  * 'usage' when a constant names no input
  */
-export function bindArrays(inputs: readonly ModelInput[], raw: RawData, constants: Readonly<Record<string, number>>): Binding {
+export function bindArrays(
+  inputs: readonly ModelInput[],
+  raw: RawData,
+  constants: Readonly<Record<string, number>>,
+): Binding {
   for (const name of Object.keys(constants))
     if (!inputs.some((i) => i.name === name))
-      throw new SecateurError('usage', `The model has no input named ${name}.`, `Its inputs: ${inputs.map((i) => i.name).join(', ')}.`);
+      throw new SecateurError(
+        'usage',
+        `The model has no input named ${name}.`,
+        `Its inputs: ${inputs.map((i) => i.name).join(', ')}.`,
+      );
   const wanted = inputs.filter((i) => !Object.hasOwn(constants, i.name));
   const warnings: string[] = [];
   const arrays = raw.table ? tableArrays(raw, wanted) : raw.arrays;
@@ -51,13 +59,23 @@ export function bindArrays(inputs: readonly ModelInput[], raw: RawData, constant
     const fit = fitArray(array, input, raw.wholeRuns ?? false);
     if (!fit) throw misfit(array, input, raw.path);
     if (samples !== undefined && fit.samples !== samples)
-      throw new SecateurError('bad-data', `${raw.path}: array ${array.name} has ${fit.samples} samples, but ${counted} has ${samples}.`);
+      throw new SecateurError(
+        'bad-data',
+        `${raw.path}: array ${array.name} has ${fit.samples} samples, but ${counted} has ${samples}.`,
+      );
     samples = fit.samples;
     counted = array.name;
-    if (samples === 0) throw new SecateurError('bad-data', `${raw.path}: array ${array.name} has no samples (shape ${shapeText(array.dims)}).`);
+    if (samples === 0)
+      throw new SecateurError(
+        'bad-data',
+        `${raw.path}: array ${array.name} has no samples (shape ${shapeText(array.dims)}).`,
+      );
     if (fit.batch !== null) {
       if (batchSize !== null && batchSize !== fit.batch)
-        throw new SecateurError('unsupported', `The model's inputs want batches of different sizes (${batchSize} and ${fit.batch}).`);
+        throw new SecateurError(
+          'unsupported',
+          `The model's inputs want batches of different sizes (${batchSize} and ${fit.batch}).`,
+        );
       batchSize = fit.batch;
     }
     checkConvertible(array, input.type, raw.path);
@@ -65,10 +83,20 @@ export function bindArrays(inputs: readonly ModelInput[], raw: RawData, constant
     if (isFloatHost(input.type) && array.type === 'uint8')
       warnings.push(`Array ${array.name} holds 8-bit integers; they are fed as the numbers 0…255, without scaling.`);
     const dataType = array.type as Exclude<NamedArray['type'], 'string'>;
-    bound.push({ name: input.name, type: input.type, kind: fit.kind, sampleShape: fit.sampleShape, data: fit.data, dataType });
+    bound.push({
+      name: input.name,
+      type: input.type,
+      kind: fit.kind,
+      sampleShape: fit.sampleShape,
+      data: fit.data,
+      dataType,
+    });
   }
   if (samples === undefined)
-    throw new SecateurError('bad-data', `${raw.path} feeds none of the model's inputs: at least one must come from the data.`);
+    throw new SecateurError(
+      'bad-data',
+      `${raw.path} feeds none of the model's inputs: at least one must come from the data.`,
+    );
   for (const input of inputs) {
     if (!Object.hasOwn(constants, input.name)) continue;
     bound.push(constantInput(input, Float64Array.of(constants[input.name]), 'float64', batchSize, wanted, found));
@@ -92,10 +120,15 @@ function findLabels(arrays: readonly NamedArray[]): NamedArray | null {
   return null;
 }
 
-function matchNames(wanted: readonly ModelInput[], arrays: readonly NamedArray[], raw: RawData): Map<ModelInput, NamedArray> {
+function matchNames(
+  wanted: readonly ModelInput[],
+  arrays: readonly NamedArray[],
+  raw: RawData,
+): Map<ModelInput, NamedArray> {
   const found = new Map<ModelInput, NamedArray>();
   for (const input of wanted) {
-    const array = arrays.find((a) => a.name === input.name) ?? arrays.find((a) => plainName(a.name) === plainName(input.name));
+    const array =
+      arrays.find((a) => a.name === input.name) ?? arrays.find((a) => plainName(a.name) === plainName(input.name));
     if (array) found.set(input, array);
   }
   if (wanted.length === 1 && found.size === 0) {
@@ -109,7 +142,12 @@ function matchNames(wanted: readonly ModelInput[], arrays: readonly NamedArray[]
     throw new SecateurError(
       'bad-data',
       `${raw.path} has no array for the model's input${missing.length > 1 ? 's' : ''} ${names}.`,
-      `It holds ${arrays.map((a) => `${a.name} ${shapeText(a.dims)}`).slice(0, 12).join(', ') || 'nothing'}. Name an array so, or give a constant: --input ${missing[0].name}=value.`,
+      `It holds ${
+        arrays
+          .map((a) => `${a.name} ${shapeText(a.dims)}`)
+          .slice(0, 12)
+          .join(', ') || 'nothing'
+      }. Name an array so, or give a constant: --input ${missing[0].name}=value.`,
     );
   }
   return found;
@@ -145,7 +183,10 @@ function constantInput(
   convertInto(data, dataType, 0, back, 'float64', 0, 1);
   convertInto(value, input.type, 0, back, 'float64', 1, 1);
   if (!isFloatHost(input.type) && back[0] !== back[1])
-    throw new SecateurError('usage', `The value ${back[0]} does not fit the model's input ${input.name} of type ${input.type}.`);
+    throw new SecateurError(
+      'usage',
+      `The value ${back[0]} does not fit the model's input ${input.name} of type ${input.type}.`,
+    );
   const batch = batchSymbol(wanted);
   const symbols = knownSymbols(wanted, found);
   const size = (d: Dim, axis: number, n: number): number => {
@@ -155,7 +196,15 @@ function constantInput(
   };
   const shape = input.shape ?? [];
   const dims = (n: number): number[] => shape.map((d, axis) => size(d, axis, n));
-  return { name: input.name, type: input.type, kind: 'constant', sampleShape: dims(batchSize ?? 1), data: value, dataType: input.type, dims };
+  return {
+    name: input.name,
+    type: input.type,
+    kind: 'constant',
+    sampleShape: dims(batchSize ?? 1),
+    data: value,
+    dataType: input.type,
+    dims,
+  };
 }
 
 /** Numbers that the arrays give to symbolic dims (not the batch's). */

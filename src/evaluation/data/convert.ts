@@ -22,7 +22,8 @@ const RANGES: Partial<Record<HostType, [number, number]>> = {
  * @throws SecateurError 'bad-data' naming array and first index
  */
 export function checkConvertible(array: NamedArray, to: HostType, path: string): void {
-  if (array.type === 'string') throw new SecateurError('bad-data', `${path}: array ${array.name} holds text, not numbers.`);
+  if (array.type === 'string')
+    throw new SecateurError('bad-data', `${path}: array ${array.name} holds text, not numbers.`);
   const data = array.data as TypedArray;
   const from = array.type;
   const fail = (i: number, why: string): never => {

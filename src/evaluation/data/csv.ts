@@ -21,7 +21,11 @@ export function readCsv(path: string, label?: string): RawData {
   if (records.length < 2) throw new SecateurError('bad-data', `${path} has no rows below its header line.`);
   const [header, ...rows] = records;
   if (header.every((cell) => isNumber(cell)) && header.some((cell) => !/^\d+$/.test(cell)))
-    throw new SecateurError('bad-data', `${path} has no header line: its first line holds only numbers.`, 'Put the names of the columns in the first line.');
+    throw new SecateurError(
+      'bad-data',
+      `${path} has no header line: its first line holds only numbers.`,
+      'Put the names of the columns in the first line.',
+    );
   const repeated = header.find((name, i) => header.indexOf(name) !== i);
   if (repeated !== undefined) throw new SecateurError('bad-data', `${path} has two columns named ${repeated}.`);
   const labelAt = labelColumn(header, path, label);
@@ -36,14 +40,21 @@ function parseTable(text: string, path: string): string[][] {
   try {
     return parse(text, { bom: true, delimiter, trim: true, skip_empty_lines: true, relax_quotes: true }) as string[][];
   } catch (thrown) {
-    throw new SecateurError('bad-data', `${path} is not a readable table: ${(thrown as Error).message}.`, '', { cause: thrown });
+    throw new SecateurError('bad-data', `${path} is not a readable table: ${(thrown as Error).message}.`, '', {
+      cause: thrown,
+    });
   }
 }
 
 function labelColumn(header: string[], path: string, wanted: string | undefined): number {
   if (wanted !== undefined) {
     const at = header.indexOf(wanted);
-    if (at < 0) throw new SecateurError('bad-data', `${path} has no column named ${wanted}.`, `Its columns: ${header.slice(0, 20).join(', ')}.`);
+    if (at < 0)
+      throw new SecateurError(
+        'bad-data',
+        `${path} has no column named ${wanted}.`,
+        `Its columns: ${header.slice(0, 20).join(', ')}.`,
+      );
     return at;
   }
   const lower = header.map((name) => name.toLowerCase());
@@ -76,6 +87,7 @@ function labels(rows: string[][], at: number, header: string[], path: string): P
   const empty = cells.indexOf('');
   if (empty >= 0) throw new SecateurError('bad-data', `${path}: the label in row ${empty + 2} is empty.`);
   const dims = [cells.length];
-  if (cells.every(isNumber)) return { labels: { name: header[at], dims, type: 'float64', data: Float64Array.from(cells, Number) } };
+  if (cells.every(isNumber))
+    return { labels: { name: header[at], dims, type: 'float64', data: Float64Array.from(cells, Number) } };
   return { labels: { name: header[at], dims, type: 'string', data: cells } };
 }

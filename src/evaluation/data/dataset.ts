@@ -1,6 +1,11 @@
 import { Rng } from '../../math/random.ts';
 import {
-  allocate, convertInto, elementCount, type HostTensor, type HostType, type TypedArray,
+  allocate,
+  convertInto,
+  elementCount,
+  type HostTensor,
+  type HostType,
+  type TypedArray,
 } from '../../runtime/host-tensor.ts';
 import type { Labels } from './labels.ts';
 
@@ -81,7 +86,10 @@ export interface DatasetParts {
 
 /** A dataset over arrays in memory. */
 export function makeDataset(parts: DatasetParts): Dataset {
-  return new ArrayDataset(parts, Int32Array.from({ length: parts.samples }, (_, i) => i));
+  return new ArrayDataset(
+    parts,
+    Int32Array.from({ length: parts.samples }, (_, i) => i),
+  );
 }
 
 class ArrayDataset implements Dataset {
@@ -159,7 +167,10 @@ class ArrayDataset implements Dataset {
     const labels = this.parts.labels;
     if (!labels) return null;
     const { values, perSample } = labels;
-    const out = values instanceof Int32Array ? new Int32Array(rows.length * perSample) : new Float32Array(rows.length * perSample);
+    const out =
+      values instanceof Int32Array
+        ? new Int32Array(rows.length * perSample)
+        : new Float32Array(rows.length * perSample);
     rows.forEach((r, i) => out.set(values.subarray(r * perSample, (r + 1) * perSample), i * perSample));
     return out;
   }
@@ -181,7 +192,10 @@ class ArrayDataset implements Dataset {
   }
 
   subset(indices: Int32Array | readonly number[]): Dataset {
-    return new ArrayDataset(this.parts, Int32Array.from(indices, (i) => this.rows[i]));
+    return new ArrayDataset(
+      this.parts,
+      Int32Array.from(indices, (i) => this.rows[i]),
+    );
   }
 
   split(seed: number, share = 0.8): { search: Dataset; holdout: Dataset } {

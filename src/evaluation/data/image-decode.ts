@@ -87,7 +87,10 @@ export function withChannels(image: Image, channels: 1 | 3): Image {
   const out = new Uint8Array(pixels * channels);
   for (let i = 0; i < pixels; i++) {
     if (channels === 3) out.fill(image.data[i], i * 3, i * 3 + 3);
-    else out[i] = Math.floor((19595 * image.data[i * 3] + 38470 * image.data[i * 3 + 1] + 7471 * image.data[i * 3 + 2] + 0x8000) / 65536);
+    else
+      out[i] = Math.floor(
+        (19595 * image.data[i * 3] + 38470 * image.data[i * 3 + 1] + 7471 * image.data[i * 3 + 2] + 0x8000) / 65536,
+      );
   }
   return { ...image, channels, data: out };
 }

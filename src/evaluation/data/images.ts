@@ -45,7 +45,8 @@ function list(path: string): Listing {
   const numeric = folders.every((name) => /^\d+$/.test(name));
   folders.sort(numeric ? (a, b) => Number(a) - Number(b) : undefined);
   const classes = folders.map((name) => ({ name, paths: images(join(path, name)) })).filter((c) => c.paths.length > 0);
-  if (classes.length === 0) return { files: images(path).map((p) => ({ path: p, label: -1 })), classNames: [], skipped };
+  if (classes.length === 0)
+    return { files: images(path).map((p) => ({ path: p, label: -1 })), classNames: [], skipped };
   return {
     files: classes.flatMap((c, k) => c.paths.map((p) => ({ path: p, label: numeric ? Number(c.name) : k }))),
     classNames: numeric ? [] : classes.map((c) => c.name),
@@ -58,10 +59,18 @@ function list(path: string): Listing {
  * Folder names that are all numbers are the labels themselves; others are classes in sorted order.
  * @throws SecateurError 'bad-data' when there are none, or they differ in size where the model leaves the size open
  */
-export function readImageFolder(path: string, preprocessing: Preprocessing, limit: { samples?: number; seed: number }): RawData {
+export function readImageFolder(
+  path: string,
+  preprocessing: Preprocessing,
+  limit: { samples?: number; seed: number },
+): RawData {
   const { files, classNames, skipped } = list(path);
   if (files.length === 0)
-    throw new SecateurError('bad-data', `${path} holds no PNG or JPEG images.`, skipped ? `${skipped} images of other formats: convert them.` : '');
+    throw new SecateurError(
+      'bad-data',
+      `${path} holds no PNG or JPEG images.`,
+      skipped ? `${skipped} images of other formats: convert them.` : '',
+    );
   let chosen: Int32Array | undefined;
   if (limit.samples !== undefined && limit.samples < files.length)
     chosen = Rng.from(limit.seed, 'samples').permutation(files.length).slice(0, limit.samples);
@@ -121,7 +130,12 @@ function fit(image: Image, p: Preprocessing): Image {
   let now = image;
   const to = (width: number, height: number): void => {
     if (width === now.width && height === now.height) return;
-    now = { ...now, width, height, data: resizeImage(now.data, now.width, now.height, now.channels, width, height, p.resample) };
+    now = {
+      ...now,
+      width,
+      height,
+      data: resizeImage(now.data, now.width, now.height, now.channels, width, height, p.resample),
+    };
   };
   if (p.resize && 'shortest' in p.resize) {
     const factor = p.resize.shortest / Math.min(now.width, now.height);

@@ -18,7 +18,12 @@ export interface Labels {
  * [N, C] where `oneHot` says that C is the number of classes. Text becomes classes in sorted order.
  * @throws SecateurError 'bad-data' for a wrong count or NaN
  */
-export function readLabels(array: NamedArray, samples: number, path: string, oneHot: (classes: number) => boolean): Labels {
+export function readLabels(
+  array: NamedArray,
+  samples: number,
+  path: string,
+  oneHot: (classes: number) => boolean,
+): Labels {
   const [count = 1, ...rest] = array.dims;
   if (array.dims.length === 0 || count !== samples)
     throw new SecateurError(
@@ -32,9 +37,14 @@ export function readLabels(array: NamedArray, samples: number, path: string, one
   convertInto(array.data as TypedArray, array.type, 0, numbers, 'float64', 0, numbers.length);
   if (isFloatHost(array.type)) {
     const bad = numbers.findIndex((v) => !Number.isFinite(v));
-    if (bad >= 0) throw new SecateurError('bad-data', `${path}: ${array.name} is ${numbers[bad]} at ${positionText(bad, array.dims)}.`);
+    if (bad >= 0)
+      throw new SecateurError(
+        'bad-data',
+        `${path}: ${array.name} is ${numbers[bad]} at ${positionText(bad, array.dims)}.`,
+      );
   }
-  if (!numbers.every((v) => Number.isInteger(v) && Math.abs(v) < 2 ** 31)) return { values: Float32Array.from(numbers), perSample, classes: null };
+  if (!numbers.every((v) => Number.isInteger(v) && Math.abs(v) < 2 ** 31))
+    return { values: Float32Array.from(numbers), perSample, classes: null };
   if (rest.length === 1 && rest[0] > 1 && oneHot(rest[0])) {
     const classes = decodeOneHot(numbers, rest[0]);
     if (classes) return { values: classes, perSample: 1, classes: rest[0] };

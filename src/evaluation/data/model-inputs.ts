@@ -24,7 +24,10 @@ export function modelInputs(model: Model): ModelInput[] {
       const type = kind === 'tensor' ? hostTypeOf(value.type?.elemType ?? 1) : undefined;
       if (!type) {
         const what = kind === 'tensor' ? dataTypeName(value.type!.elemType) : `a ${kind}`;
-        throw new SecateurError('unsupported', `The model's input ${value.name} is ${what}, which Secateur cannot feed.`);
+        throw new SecateurError(
+          'unsupported',
+          `The model's input ${value.name} is ${what}, which Secateur cannot feed.`,
+        );
       }
       return { name: value.name, type, shape: value.type?.shape, value };
     });

@@ -1,5 +1,12 @@
 import { SecateurError } from '../../errors.ts';
-import { allocate, bytesPerElement, elementCount, type HostType, type TypedArray, viewBytes } from '../../runtime/host-tensor.ts';
+import {
+  allocate,
+  bytesPerElement,
+  elementCount,
+  type HostType,
+  type TypedArray,
+  viewBytes,
+} from '../../runtime/host-tensor.ts';
 
 /** One array of a data file. Strings (numpy `<U…`, `|S…`) are kept apart: they can only be labels or names. */
 export interface NamedArray {
@@ -39,8 +46,10 @@ export interface NpyHeader {
  * @throws SecateurError 'bad-data' naming `file`; 'unsupported' for elements that are not plain numbers or strings
  */
 export function readNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
-  const bad = (why: string): SecateurError => new SecateurError('bad-data', `${file} is not a readable .npy array: ${why}.`);
-  if (bytes.length < 10 || MAGIC.some((b, i) => bytes[i] !== b)) throw bad('it does not begin with the NumPy signature');
+  const bad = (why: string): SecateurError =>
+    new SecateurError('bad-data', `${file} is not a readable .npy array: ${why}.`);
+  if (bytes.length < 10 || MAGIC.some((b, i) => bytes[i] !== b))
+    throw bad('it does not begin with the NumPy signature');
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const major = bytes[6];
   if (major < 1 || major > 3) throw bad(`format version ${major} is unknown`);
@@ -54,10 +63,12 @@ export function readNpyHeader(bytes: Uint8Array, file: string): NpyHeader {
   const order = /'fortran_order'\s*:\s*(True|False)/.exec(text);
   const shape = /'shape'\s*:\s*\(([\d\s,L]*)\)/.exec(text);
   if (!descr || !order || !shape) throw bad('its header is not understood');
-  const unsupported = (what: string): SecateurError => new SecateurError('unsupported', `${file} holds ${what}, not plain numbers.`);
+  const unsupported = (what: string): SecateurError =>
+    new SecateurError('unsupported', `${file} holds ${what}, not plain numbers.`);
   if (descr[1] === '[') throw unsupported('records');
   const dims = shape[1].split(',').map((d) => d.trim().replace(/L$/, '')).filter((d) => d !== '').map(Number); // prettier-ignore
-  if (dims.some((d) => !Number.isSafeInteger(d)) || !Number.isSafeInteger(elementCount(dims))) throw bad('its shape is too large');
+  if (dims.some((d) => !Number.isSafeInteger(d)) || !Number.isSafeInteger(elementCount(dims)))
+    throw bad('its shape is too large');
   const dtype = /^([<>|=]?)([a-zA-Z?])(\d*)$/.exec(descr[2]);
   if (!dtype) throw unsupported(`values of type ${descr[2]}`);
   const [, endian, kind, size] = dtype;
@@ -85,7 +96,12 @@ export function parseNpy(bytes: Uint8Array, file: string, name: string): NamedAr
     );
   if (header.type === 'string') {
     const strings = Array.from({ length: count }, (_, i) => readString(body, i * header.itemSize, header));
-    return { name, dims: header.dims, type: 'string', data: header.fortran ? reorder(strings, header.dims, new Array(count)) : strings };
+    return {
+      name,
+      dims: header.dims,
+      type: 'string',
+      data: header.fortran ? reorder(strings, header.dims, new Array(count)) : strings,
+    };
   }
   let raw = body.subarray(0, count * header.itemSize);
   if (header.bigEndian && header.itemSize > 1) raw = swapBytes(raw, header.itemSize);

@@ -101,7 +101,8 @@ export class NpzFile {
 
   /** The central directory (APPNOTE 4.3.12), with zip64 sizes (4.5.3). */
   private directory(): Entry[] {
-    const bad = (): SecateurError => new SecateurError('bad-data', `${this.path} is not a readable .npz archive (or is cut off).`);
+    const bad = (): SecateurError =>
+      new SecateurError('bad-data', `${this.path} is not a readable .npz archive (or is cut off).`);
     const tailLength = Math.min(this.length, 22 + 65535);
     const tailStart = this.length - tailLength;
     const tail = this.bytes(tailStart, tailLength);
@@ -149,7 +150,7 @@ export class NpzFile {
 
 /** Takes sizes of 4 GB and more from the zip64 extra field. */
 function widen(entry: Entry, extra: DataView): void {
-  for (let at = 0; at + 4 <= extra.byteLength; ) {
+  for (let at = 0; at + 4 <= extra.byteLength;) {
     const length = extra.getUint16(at + 2, true);
     if (extra.getUint16(at, true) === 1) {
       let field = at + 4;

@@ -32,9 +32,18 @@ export function readTestSets(path: string, folders: readonly string[], model: Mo
   const inputs = model.graph.inputs.filter((v) => !v.initializer);
   const sets = folders.map((folder) => inputs.map((input, k) => readTensor(folder, k, input.name)));
   const batched =
-    inputs.every((v) => v.type?.shape === undefined || (v.type.shape.length > 0 && (v.type.shape[0] === 1 || typeof v.type.shape[0] !== 'number'))) &&
-    sets.every((set) => set.every((array) => array.dims.length > 0 && array.dims[0] === set[0].dims[0]));
-  const arrays = inputs.map((_, k) => joinArrays(sets.map((set) => set[k]), batched, path));
+    inputs.every(
+      (v) =>
+        v.type?.shape === undefined ||
+        (v.type.shape.length > 0 && (v.type.shape[0] === 1 || typeof v.type.shape[0] !== 'number')),
+    ) && sets.every((set) => set.every((array) => array.dims.length > 0 && array.dims[0] === set[0].dims[0]));
+  const arrays = inputs.map((_, k) =>
+    joinArrays(
+      sets.map((set) => set[k]),
+      batched,
+      path,
+    ),
+  );
   return { path, arrays, labels: null, wholeRuns: !batched, warnings: [] };
 }
 
@@ -51,7 +60,10 @@ function readTensor(folder: string, k: number, name: string): NamedArray {
   }
   const type = hostTypeOf(tensor.dataType);
   if (!type)
-    throw new SecateurError('unsupported', `${file} holds ${dataTypeName(tensor.dataType)} values, which Secateur cannot feed.`);
+    throw new SecateurError(
+      'unsupported',
+      `${file} holds ${dataTypeName(tensor.dataType)} values, which Secateur cannot feed.`,
+    );
   try {
     return { name, dims: [...tensor.dims], type, data: viewBytes(type, tensor.bytes()) };
   } catch (thrown) {

@@ -38,7 +38,8 @@ export async function openDataset(model: Model, spec: DataSpec): Promise<Dataset
   } else raw = readRaw(spec.path, model, inputs, spec);
   const binding = bindArrays(inputs, raw, constants);
   const { samples } = binding;
-  const oneHot = (classes: number): boolean => model.graph.outputs.some((o) => o.type?.shape?.length === 2 && o.type.shape[1] === classes);
+  const oneHot = (classes: number): boolean =>
+    model.graph.outputs.some((o) => o.type?.shape?.length === 2 && o.type.shape[1] === classes);
   const labels = binding.labels && readLabels(binding.labels, samples, raw.path, oneHot);
   if (labels && raw.classNames) labels.classNames = raw.classNames;
   const dataset = makeDataset({
@@ -74,7 +75,10 @@ export async function openDatasets(model: Model, spec: DataSpec): Promise<Datase
   if (!spec.holdout) return { ...data.split(spec.seed), own: false };
   const holdout = await openDataset(model, { ...spec, path: spec.holdout });
   if ((data.labels === null) !== (holdout.labels === null))
-    throw new SecateurError('bad-data', `${data.labels ? spec.holdout : spec.path} has no labels, but ${data.labels ? spec.path : spec.holdout} has.`);
+    throw new SecateurError(
+      'bad-data',
+      `${data.labels ? spec.holdout : spec.path} has no labels, but ${data.labels ? spec.path : spec.holdout} has.`,
+    );
   if (data.classNames && holdout.classNames && data.classNames.join('\0') !== holdout.classNames.join('\0'))
     throw new SecateurError('bad-data', `The classes in ${spec.holdout} are not those in ${spec.path}.`);
   return { search: data, holdout, own: true };
@@ -100,7 +104,11 @@ function readFile(path: string, inputs: readonly ModelInput[], spec: DataSpec): 
     case '.tsv':
       return readCsv(path, spec.label);
     default:
-      throw new SecateurError('bad-data', `${path} is of a kind that Secateur does not read.`, 'Data can be .npz, .npy, .csv, or a folder of images.');
+      throw new SecateurError(
+        'bad-data',
+        `${path} is of a kind that Secateur does not read.`,
+        'Data can be .npz, .npy, .csv, or a folder of images.',
+      );
   }
 }
 
@@ -114,7 +122,12 @@ function readNpz(path: string, inputs: readonly ModelInput[]): RawData {
       } catch (thrown) {
         const needed = LABEL_NAMES.includes(name.toLowerCase()) || name === 'x' || inputs.some((i) => i.name === name);
         if (!(thrown instanceof SecateurError) || thrown.code !== 'unsupported') throw thrown;
-        if (needed) throw new SecateurError('bad-data', thrown.message, 'Save it as an array of numbers or of fixed-length text.');
+        if (needed)
+          throw new SecateurError(
+            'bad-data',
+            thrown.message,
+            'Save it as an array of numbers or of fixed-length text.',
+          );
         raw.warnings.push(`${thrown.message} It was left out.`);
       }
   });
@@ -133,11 +146,22 @@ function readNpyFile(path: string, name: string): NamedArray {
 function readFolder(path: string, model: Model, inputs: readonly ModelInput[], spec: DataSpec): RawData {
   const sets = testSetFolders(path);
   if (sets.length > 0) return readTestSets(path, sets, model);
-  const arrays = readdirSync(path).filter((name) => name.endsWith('.npy')).sort();
+  const arrays = readdirSync(path)
+    .filter((name) => name.endsWith('.npy'))
+    .sort();
   if (arrays.length > 0)
-    return { path, arrays: arrays.map((name) => readNpyFile(join(path, name), name.slice(0, -4))), labels: null, warnings: [] };
+    return {
+      path,
+      arrays: arrays.map((name) => readNpyFile(join(path, name), name.slice(0, -4))),
+      labels: null,
+      warnings: [],
+    };
   if (!isImageFolder(path))
-    throw new SecateurError('bad-data', `${path} holds no images and no arrays.`, 'A data folder has PNG or JPEG files, one sub-folder per class or none.');
+    throw new SecateurError(
+      'bad-data',
+      `${path} holds no images and no arrays.`,
+      'A data folder has PNG or JPEG files, one sub-folder per class or none.',
+    );
   const wanted = inputs.filter((i) => !Object.hasOwn(spec.constants ?? {}, i.name));
   if (wanted.length !== 1)
     throw new SecateurError(

@@ -28,7 +28,11 @@ export interface Preprocessing {
  * `preprocessor_config.json` in `folders`, else guessed: plain resize, pixel / 255.
  * @throws SecateurError 'bad-data' when the shape cannot be an image's, or the file is not understood
  */
-export function findPreprocessing(shape: readonly Dim[] | undefined, integer: boolean, folders: readonly string[]): Preprocessing {
+export function findPreprocessing(
+  shape: readonly Dim[] | undefined,
+  integer: boolean,
+  folders: readonly string[],
+): Preprocessing {
   const guessed = guess(shape, integer);
   for (const folder of folders) {
     const file = join(folder, 'preprocessor_config.json');
@@ -39,9 +43,17 @@ export function findPreprocessing(shape: readonly Dim[] | undefined, integer: bo
 
 function guess(shape: readonly Dim[] | undefined, integer: boolean): Preprocessing {
   const size = (d: Dim): number | null => (typeof d === 'number' && d > 0 ? d : null);
-  const common = { resize: null, resample: 'bilinear' as const, scale: integer ? 1 : 1 / 255, mean: [0], std: [1], from: null };
+  const common = {
+    resize: null,
+    resample: 'bilinear' as const,
+    scale: integer ? 1 : 1 / 255,
+    mean: [0],
+    std: [1],
+    from: null,
+  };
   if (!shape) return { ...common, width: null, height: null, channels: 3, layout: 'NCHW' };
-  if (shape.length === 3) return { ...common, height: size(shape[1]), width: size(shape[2]), channels: 1, layout: 'NHW' };
+  if (shape.length === 3)
+    return { ...common, height: size(shape[1]), width: size(shape[2]), channels: 1, layout: 'NHW' };
   if (shape.length === 4) {
     if (shape[1] === 1 || shape[1] === 3)
       return { ...common, channels: shape[1], height: size(shape[2]), width: size(shape[3]), layout: 'NCHW' };
@@ -110,7 +122,9 @@ function sizeOf(size: unknown): Preprocessing['resize'] {
 }
 
 function numbers(value: unknown): number[] | null {
-  return Array.isArray(value) && value.length > 0 && value.every((v) => typeof v === 'number' && Number.isFinite(v)) ? value : null;
+  return Array.isArray(value) && value.length > 0 && value.every((v) => typeof v === 'number' && Number.isFinite(v))
+    ? value
+    : null;
 }
 
 /** What was done to the images, in one sentence. */
@@ -118,7 +132,8 @@ export function preprocessingText(p: Preprocessing): string {
   const size = p.width && p.height ? `${p.width}×${p.height}` : 'their own size';
   const round = (values: number[]): string => values.map((v) => Number(v.toFixed(4))).join(', ');
   const scale = p.scale === 1 ? 'values 0…255' : `values × ${Number(p.scale.toPrecision(4))}`;
-  const normal = p.mean.some((m) => m !== 0) || p.std.some((s) => s !== 1) ? `, mean ${round(p.mean)}, std ${round(p.std)}` : '';
+  const normal =
+    p.mean.some((m) => m !== 0) || p.std.some((s) => s !== 1) ? `, mean ${round(p.mean)}, std ${round(p.std)}` : '';
   const source = p.from
     ? `as ${p.from} says`
     : 'guessed from the shape of the input; put a preprocessor_config.json next to the images to change it';

@@ -34,7 +34,14 @@ export function resizeImage(
 }
 
 /** Resizes the middle axis of an outer × size × inner array. */
-function resizeAxis(data: Uint8Array, outer: number, size: number, inner: number, to: number, resample: Resample): Uint8Array {
+function resizeAxis(
+  data: Uint8Array,
+  outer: number,
+  size: number,
+  inner: number,
+  to: number,
+  resample: Resample,
+): Uint8Array {
   const out = new Uint8Array(outer * to * inner);
   const taps = weights(size, to, resample);
   for (let o = 0; o < outer; o++)
@@ -58,7 +65,9 @@ function weights(size: number, to: number, resample: Resample): { first: number;
     const widen = Math.max(scale, 1);
     const first = Math.max(0, Math.floor(center - support * widen + 0.5));
     const last = Math.min(size, Math.floor(center + support * widen + 0.5));
-    const values = Float64Array.from({ length: Math.max(1, last - first) }, (_, k) => at((first + k - center + 0.5) / widen));
+    const values = Float64Array.from({ length: Math.max(1, last - first) }, (_, k) =>
+      at((first + k - center + 0.5) / widen),
+    );
     const sum = values.reduce((a, b) => a + b, 0);
     return { first, values: values.map((v) => v / sum) };
   });

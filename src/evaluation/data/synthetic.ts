@@ -18,7 +18,12 @@ const INDEX_OPS = new Set(['Gather', 'GatherElements', 'GatherND']);
  * number of rows where they index a table), booleans fair coins. Inputs that have no batch axis while others have one
  * become constants: states 0, scalars 1.
  */
-export function syntheticData(inputs: readonly ModelInput[], constants: Readonly<Record<string, number>>, samples: number, seed: number): {
+export function syntheticData(
+  inputs: readonly ModelInput[],
+  constants: Readonly<Record<string, number>>,
+  samples: number,
+  seed: number,
+): {
   raw: RawData;
   constants: Record<string, number>;
 } {
@@ -27,9 +32,12 @@ export function syntheticData(inputs: readonly ModelInput[], constants: Readonly
   const wanted = inputs.filter((i) => !Object.hasOwn(constants, i.name));
   const batch = batchSymbol(wanted);
   const open = wanted.some((i) => i.shape === undefined || isOpen(i.shape[0]));
-  const isState = (i: ModelInput): boolean => open && batch !== null && typeof i.shape?.[0] === 'number' && i.shape.includes(batch);
+  const isState = (i: ModelInput): boolean =>
+    open && batch !== null && typeof i.shape?.[0] === 'number' && i.shape.includes(batch);
   // Inputs that do not share their first dim (and are no states with the batch elsewhere): each sample is a run.
-  const firsts = new Set(wanted.filter((i) => i.shape?.length !== 0 && !isState(i)).map((i) => (isOpen(i.shape?.[0]) ? null : i.shape![0])));
+  const firsts = new Set(
+    wanted.filter((i) => i.shape?.length !== 0 && !isState(i)).map((i) => (isOpen(i.shape?.[0]) ? null : i.shape![0])),
+  );
   const wholeRuns = firsts.size !== 1;
   const symbols = new Map<string, number>();
   const arrays: NamedArray[] = [];
@@ -38,13 +46,17 @@ export function syntheticData(inputs: readonly ModelInput[], constants: Readonly
     const state = isState(input);
     if (shape?.length === 0 || state) {
       filled[input.name] = state ? 0 : 1;
-      warnings.push(`Input ${input.name} ${shapeText(shape)} is fed with ${filled[input.name]} (give another value with --input ${input.name}=value).`);
+      warnings.push(
+        `Input ${input.name} ${shapeText(shape)} is fed with ${filled[input.name]} (give another value with --input ${input.name}=value).`,
+      );
       continue;
     }
     const sizes = (shape ?? [null]).map((d, axis) => sizeOf(d, axis, input, symbols));
     const dims = wholeRuns ? [samples, ...sizes] : [samples, ...sizes.slice(1)];
     if (shape === undefined || shape.slice(wholeRuns ? 0 : 1).some(isOpen))
-      warnings.push(`Input ${input.name} ${shapeText(shape)} leaves its size open: ${shapeText(dims.slice(1))} was taken.`);
+      warnings.push(
+        `Input ${input.name} ${shapeText(shape)} leaves its size open: ${shapeText(dims.slice(1))} was taken.`,
+      );
     const rng = Rng.from(seed, `synthetic ${input.name}`);
     arrays.push({ name: input.name, dims, type: input.type, data: values(input, elementCount(dims), rng) });
   }
@@ -109,7 +121,12 @@ function integerLimit(input: ModelInput): number {
         const rows = table && (constantTensor(table)?.dims ?? table.type?.shape);
         const size = rows?.[node.opType === 'GatherND' ? 0 : node.int('axis', 0)];
         if (typeof size === 'number') tables.push(size);
-      } else if (['Cast', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Transpose', 'Slice'].includes(node.opType) && index === 0)
+      } else if (
+        ['Cast', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Transpose', 'Slice'].includes(
+          node.opType,
+        ) &&
+        index === 0
+      )
         for (const out of node.outputs)
           if (out && !seen.has(out)) {
             seen.add(out);

@@ -5,7 +5,18 @@ import type { Graph, Node, Value } from '../../graph/ir.ts';
 export type Ending = 'softmax' | 'log-softmax' | 'sigmoid' | 'none';
 
 /** Ops that change neither the values nor (beyond layout) their order. */
-const CARRY = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast', 'Transpose', 'Dropout', 'DequantizeLinear', 'QuantizeLinear']);
+const CARRY = new Set([
+  'Identity',
+  'Reshape',
+  'Flatten',
+  'Squeeze',
+  'Unsqueeze',
+  'Cast',
+  'Transpose',
+  'Dropout',
+  'DequantizeLinear',
+  'QuantizeLinear',
+]);
 
 /** Walks back from an output to the op that decides how its numbers are to be read. Looks into the branches of If. */
 export function endingOf(output: Value): Ending {

@@ -9,7 +9,14 @@ import { layoutOf } from './layout.ts';
 import { meanAndError, positions } from './numeric.ts';
 import { outOfRange } from './reading.ts';
 import { readingsOf, type Reference, type ReferenceOutput } from './reference.ts';
-import { accuracyOf, agreementOf, divergenceOf, logLikelihoodOf, type SampleOutput, squaredError } from './sample-metrics.ts';
+import {
+  accuracyOf,
+  agreementOf,
+  divergenceOf,
+  logLikelihoodOf,
+  type SampleOutput,
+  squaredError,
+} from './sample-metrics.ts';
 
 export interface EvaluateOptions {
   metric: MetricName;
@@ -64,7 +71,12 @@ export interface Measure {
 }
 
 /** The metric of evaluateModel, for callers that run the model in their own way. @throws SecateurError 'usage', 'internal' */
-export function sampleMeasure(dataset: Dataset, metric: MetricName, reading: OutputReading, reference?: Reference): Measure {
+export function sampleMeasure(
+  dataset: Dataset,
+  metric: MetricName,
+  reading: OutputReading,
+  reference?: Reference,
+): Measure {
   if (metric === 'accuracy' || metric === 'cross-entropy') return labelMeasure(dataset, metric, reading);
   if (metric === 'mse' && dataset.labels && reading.reading === 'regression') return targetMeasure(dataset, reading);
   if (!reference) throw new SecateurError('internal', `The metric ${metric} needs the outputs of the original model.`);
@@ -73,9 +85,18 @@ export function sampleMeasure(dataset: Dataset, metric: MetricName, reading: Out
 
 function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', reading: OutputReading): Measure {
   const { labels, labelsPerSample } = dataset;
-  if (!labels) throw new SecateurError('usage', `The metric ${metric} needs labels, and the data have none.`, 'Use kl, mse or agreement.');
+  if (!labels)
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs labels, and the data have none.`,
+      'Use kl, mse or agreement.',
+    );
   if (reading.reading === 'regression')
-    throw new SecateurError('usage', `The metric ${metric} needs a classifier, but the output ${reading.output} is read as numbers.`, 'Use mse.');
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs a classifier, but the output ${reading.output} is read as numbers.`,
+      'Use mse.',
+    );
   const one = metric === 'accuracy' ? accuracyOf : logLikelihoodOf;
   return {
     outputs: [reading.output],
@@ -83,9 +104,19 @@ function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', re
       const tensor = results[reading.output];
       const layout = layoutOf(tensor.dims, rows, reading);
       if (positions(layout) !== labelsPerSample)
-        throw new SecateurError('bad-data', `The output ${reading.output} gives ${positions(layout)} answers per sample, but the data have ${labelsPerSample} labels.`);
+        throw new SecateurError(
+          'bad-data',
+          `The output ${reading.output} gives ${positions(layout)} answers per sample, but the data have ${labelsPerSample} labels.`,
+        );
       const binary = reading.reading.startsWith('binary');
-      checkRange(labels, first * labelsPerSample, count * labelsPerSample, labelsPerSample, binary ? 2 : layout.classes, reading.output);
+      checkRange(
+        labels,
+        first * labelsPerSample,
+        count * labelsPerSample,
+        labelsPerSample,
+        binary ? 2 : layout.classes,
+        reading.output,
+      );
       const values = toFloat32(tensor);
       const stride = values.length / rows;
       return Float64Array.from({ length: count }, (_, s) =>
@@ -95,9 +126,17 @@ function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', re
   };
 }
 
-function checkRange(labels: ArrayLike<number>, from: number, count: number, per: number, classes: number, output: string): void {
+function checkRange(
+  labels: ArrayLike<number>,
+  from: number,
+  count: number,
+  per: number,
+  classes: number,
+  output: string,
+): void {
   for (let i = from; i < from + count; i++)
-    if (!(Number.isInteger(labels[i]) && labels[i] >= 0 && labels[i] < classes)) throw outOfRange(labels[i], Math.floor(i / per), classes, output);
+    if (!(Number.isInteger(labels[i]) && labels[i] >= 0 && labels[i] < classes))
+      throw outOfRange(labels[i], Math.floor(i / per), classes, output);
 }
 
 function targetMeasure(dataset: Dataset, reading: OutputReading): Measure {
@@ -113,19 +152,37 @@ function targetMeasure(dataset: Dataset, reading: OutputReading): Measure {
       const values = toFloat32(results[reading.output]);
       const stride = values.length / rows;
       if (stride !== per)
-        throw new SecateurError('bad-data', `The output ${reading.output} gives ${stride} numbers per sample, but the data have ${per} targets.`);
-      return Float64Array.from({ length: count }, (_, s) => -squaredError(values, s * stride, targets, (first + s) * per, per) / scale);
+        throw new SecateurError(
+          'bad-data',
+          `The output ${reading.output} gives ${stride} numbers per sample, but the data have ${per} targets.`,
+        );
+      return Float64Array.from(
+        { length: count },
+        (_, s) => -squaredError(values, s * stride, targets, (first + s) * per, per) / scale,
+      );
     },
   };
 }
 
-function referenceMeasure(dataset: Dataset, metric: 'kl' | 'mse' | 'agreement', reading: OutputReading, reference: Reference): Measure {
+function referenceMeasure(
+  dataset: Dataset,
+  metric: 'kl' | 'mse' | 'agreement',
+  reading: OutputReading,
+  reference: Reference,
+): Measure {
   const wanted = new Set(readingsOf(reading).map((r) => r.output));
   const compared = reference.outputs.filter(
-    (o) => wanted.has(o.reading.output) && (metric === 'mse' || (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
+    (o) =>
+      wanted.has(o.reading.output) &&
+      (metric === 'mse' ||
+        (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
   );
   if (compared.length === 0)
-    throw new SecateurError('usage', `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`, 'Use mse.');
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`,
+      'Use mse.',
+    );
   return {
     outputs: compared.map((o) => o.reading.output),
     batch(results, rows, count, first) {
@@ -137,7 +194,11 @@ function referenceMeasure(dataset: Dataset, metric: 'kl' | 'mse' | 'agreement', 
         const values = toFloat32(results[output.reading.output]);
         const stride = values.length / rows;
         if (stride !== output.stride)
-          throw new SecateurError('unsupported', `The output ${output.reading.output} has ${stride} numbers per sample, the original's has ${output.stride}: they cannot be compared.`, 'Choose another output with --output.');
+          throw new SecateurError(
+            'unsupported',
+            `The output ${output.reading.output} has ${stride} numbers per sample, the original's has ${output.stride}: they cannot be compared.`,
+            'Choose another output with --output.',
+          );
         const dims = results[output.reading.output].dims;
         for (let s = 0; s < count; s++) {
           const block = reference.block(dataset.ids[first + s]) * stride;
@@ -158,7 +219,8 @@ function compare(
   at: number,
   block: number,
 ): number {
-  if (metric === 'mse') return -squaredError(values, at, reference.values, block, reference.stride) / Math.max(reference.power, 1e-30);
+  if (metric === 'mse')
+    return -squaredError(values, at, reference.values, block, reference.stride) / Math.max(reference.power, 1e-30);
   const layout = layoutOf(dims, rows, reference.reading);
   const reading = reference.reading.reading;
   const mine: SampleOutput = { reading, values, at, layout };

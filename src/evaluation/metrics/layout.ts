@@ -8,7 +8,11 @@ import type { Layout } from './numeric.ts';
  * (flattened tokens).
  * @throws SecateurError 'unsupported' when the output's first axis does not go with the samples
  */
-export function layoutOf(dims: readonly number[], rows: number, reading: Pick<OutputReading, 'output' | 'classAxis'>): Layout {
+export function layoutOf(
+  dims: readonly number[],
+  rows: number,
+  reading: Pick<OutputReading, 'output' | 'classAxis'>,
+): Layout {
   const { classAxis } = reading;
   const layout =
     classAxis < 0

@@ -24,7 +24,13 @@ export function softplus(x: number): number {
 }
 
 /** Log-softmax of `count` numbers that lie `stride` apart, from `start` on. */
-export function logSoftmax(values: ArrayLike<number>, start = 0, count = values.length, stride = 1, out = new Float64Array(count)): Float64Array {
+export function logSoftmax(
+  values: ArrayLike<number>,
+  start = 0,
+  count = values.length,
+  stride = 1,
+  out = new Float64Array(count),
+): Float64Array {
   let max = -Infinity;
   for (let c = 0; c < count; c++) max = Math.max(max, values[start + c * stride]);
   if (max === -Infinity) return out.fill(-Math.log(count));
@@ -44,14 +50,22 @@ export function logProbability(p: number): number {
  * Log-probabilities of the answers at one position. Binary readings (one number) give two: of class 0 and of class 1.
  * @param at index of the position's first number; its classes lie `stride` apart
  */
-export function logDistribution(reading: Reading, values: ArrayLike<number>, at: number, classes: number, stride: number): Float64Array {
+export function logDistribution(
+  reading: Reading,
+  values: ArrayLike<number>,
+  at: number,
+  classes: number,
+  stride: number,
+): Float64Array {
   switch (reading) {
     case 'logits':
       return logSoftmax(values, at, classes, stride);
     case 'probabilities':
       return Float64Array.from({ length: classes }, (_, c) => logProbability(values[at + c * stride]));
     case 'log-probabilities':
-      return Float64Array.from({ length: classes }, (_, c) => Math.max(values[at + c * stride], Math.log(PROBABILITY_FLOOR)));
+      return Float64Array.from({ length: classes }, (_, c) =>
+        Math.max(values[at + c * stride], Math.log(PROBABILITY_FLOOR)),
+      );
     case 'binary-logit':
       return Float64Array.of(-softplus(values[at]), -softplus(-values[at]));
     case 'binary-probability':
@@ -62,7 +76,13 @@ export function logDistribution(reading: Reading, values: ArrayLike<number>, at:
 }
 
 /** The answer at one position: the first largest class, or 1 where a binary output is above its threshold; −1 for NaN. */
-export function topAnswer(reading: Reading, values: ArrayLike<number>, at: number, classes: number, stride: number): number {
+export function topAnswer(
+  reading: Reading,
+  values: ArrayLike<number>,
+  at: number,
+  classes: number,
+  stride: number,
+): number {
   if (reading === 'binary-logit' || reading === 'binary-probability') {
     const v = values[at];
     return Number.isNaN(v) ? -1 : v > (reading === 'binary-logit' ? 0 : 0.5) ? 1 : 0;

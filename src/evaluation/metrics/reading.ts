@@ -30,14 +30,20 @@ const PROBE_ROWS = 32;
  * @throws SecateurError 'usage' when `output` names none (the message lists them), 'bad-data' when labels fit no output,
  * 'unsupported' when the model has no float output
  */
-export async function readOutput(model: Model, dataset: Dataset, options: ReadOutputOptions = {}): Promise<OutputReading> {
+export async function readOutput(
+  model: Model,
+  dataset: Dataset,
+  options: ReadOutputOptions = {},
+): Promise<OutputReading> {
   const session = options.session ?? (await createSession(model));
   try {
     const batch = dataset.batches(null, Math.min(PROBE_ROWS, dataset.samples))[0];
     const results = await session.run(dataset.feeds(batch.indices), floatOutputs(session)).catch((thrown: unknown) => {
       if (!dataset.synthetic) throw thrown;
       const { code, message } = asSecateurError(thrown, 'runtime');
-      throw new SecateurError(code, message, 'Inputs made up from the shapes do not suit this model: give data.', { cause: thrown });
+      throw new SecateurError(code, message, 'Inputs made up from the shapes do not suit this model: give data.', {
+        cause: thrown,
+      });
     });
     const depth = depths(model.graph);
     const candidates = model.graph.outputs
@@ -51,24 +57,45 @@ export async function readOutput(model: Model, dataset: Dataset, options: ReadOu
 }
 
 function floatOutputs(session: Session): string[] {
-  const names = session.outputs.filter((o) => o.type === 'float32' || o.type === 'float64' || o.type === 'float16').map((o) => o.name);
+  const names = session.outputs
+    .filter((o) => o.type === 'float32' || o.type === 'float64' || o.type === 'float16')
+    .map((o) => o.name);
   if (names.length === 0)
-    throw new SecateurError('unsupported', `The model has no output of floating-point numbers (it has ${listOutputs(session)}).`);
+    throw new SecateurError(
+      'unsupported',
+      `The model has no output of floating-point numbers (it has ${listOutputs(session)}).`,
+    );
   return names;
 }
 
 function listOutputs(session: Session): string {
-  return session.outputs.map((o) => `${o.name} (${o.type}${o.shape ? ` [${o.shape.map((d) => (d === '' ? '?' : d)).join(', ')}]` : ''})`).join(', ');
+  return session.outputs
+    .map((o) => `${o.name} (${o.type}${o.shape ? ` [${o.shape.map((d) => (d === '' ? '?' : d)).join(', ')}]` : ''})`)
+    .join(', ');
 }
 
-function choose(candidates: Candidate[], dataset: Dataset, rows: number, session: Session, wanted?: string): OutputReading {
+function choose(
+  candidates: Candidate[],
+  dataset: Dataset,
+  rows: number,
+  session: Session,
+  wanted?: string,
+): OutputReading {
   let among = candidates.filter((c) => isFloatHost(c.tensor.type) && c.tensor.data.length > 0);
   if (wanted !== undefined) {
     if (!session.outputs.some((o) => o.name === wanted))
-      throw new SecateurError('usage', `The model has no output named ${wanted}.`, `Its outputs: ${listOutputs(session)}.`);
+      throw new SecateurError(
+        'usage',
+        `The model has no output named ${wanted}.`,
+        `Its outputs: ${listOutputs(session)}.`,
+      );
     among = among.filter((c) => c.name === wanted);
     if (among.length === 0)
-      throw new SecateurError('usage', `The output ${wanted} holds no floating-point numbers.`, `Outputs: ${listOutputs(session)}.`);
+      throw new SecateurError(
+        'usage',
+        `The output ${wanted} holds no floating-point numbers.`,
+        `Outputs: ${listOutputs(session)}.`,
+      );
   }
   const inputsAreTokens = dataset.inputs.some((i) => i.kind !== 'constant' && !isFloatHost(i.type));
   if (!dataset.labels) {
@@ -94,7 +121,8 @@ function unlabelled({ name, tensor, ending }: Candidate, rows: number, tokens: b
   }
   if (ending === 'sigmoid' && inUnit(tensor)) return { output: name, reading: 'binary-probability', classAxis: -1 };
   // Raw numbers: those of a classifier's head, as far as the shape tells.
-  if (axis >= 0 && (dims.length === 2 || (dims.length === 3 && tokens && axis === 2))) return { output: name, reading: 'logits', classAxis: axis };
+  if (axis >= 0 && (dims.length === 2 || (dims.length === 3 && tokens && axis === 2)))
+    return { output: name, reading: 'logits', classAxis: axis };
   return { output: name, reading: 'regression', classAxis: -1 };
 }
 
@@ -114,7 +142,8 @@ function classes(candidate: Candidate, dataset: Dataset, rows: number): OutputRe
   if (low < 0) return undefined;
   for (const axis of fittingAxes(dims, dataset, rows))
     if (dims[axis] > high) {
-      const reading = distribution(tensor, axis, ending) ?? (ending === 'sigmoid' && inUnit(tensor) ? 'probabilities' : 'logits');
+      const reading =
+        distribution(tensor, axis, ending) ?? (ending === 'sigmoid' && inUnit(tensor) ? 'probabilities' : 'logits');
       return { output: name, reading, classAxis: axis };
     }
   if (high > 1 || elementCount(dims) / rows !== dataset.labelsPerSample) return undefined;

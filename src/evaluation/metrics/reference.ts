@@ -55,23 +55,41 @@ export async function referenceOutputs(
 ): Promise<Reference> {
   const readings = readingsOf(reading);
   const kept: { stride: number; values: Float32Array; squares: number }[] = [];
-  await runBatches(session, dataset, readings.map((r) => r.output), signal, (results, batch, done) => {
-    readings.forEach((r, k) => {
-      const tensor = results[r.output];
-      const stride = elementCount(tensor.dims) / batch.indices.length;
-      if (!kept[k]) {
-        const bytes = stride * dataset.samples * 4;
-        if (bytes > MAX_BYTES)
-          throw new SecateurError('runtime', `The outputs ${r.output} of ${dataset.samples} samples take ${(bytes / 1e9).toFixed(1)} GB.`, 'Take fewer samples with --samples.');
-        kept[k] = { stride, values: new Float32Array(stride * dataset.samples), squares: 0 };
-      }
-      if (stride !== kept[k].stride)
-        throw new SecateurError('unsupported', `The output ${r.output} changes its size from run to run: it cannot be compared.`);
-      const values = toFloat32(tensor).subarray(0, batch.count * stride);
-      kept[k].values.set(values, done * stride);
-      for (const v of values) kept[k].squares += v * v;
-    });
-  });
-  const outputs = kept.map(({ stride, values, squares }, k) => ({ reading: readings[k], stride, values, power: squares / Math.max(1, values.length) }));
+  await runBatches(
+    session,
+    dataset,
+    readings.map((r) => r.output),
+    signal,
+    (results, batch, done) => {
+      readings.forEach((r, k) => {
+        const tensor = results[r.output];
+        const stride = elementCount(tensor.dims) / batch.indices.length;
+        if (!kept[k]) {
+          const bytes = stride * dataset.samples * 4;
+          if (bytes > MAX_BYTES)
+            throw new SecateurError(
+              'runtime',
+              `The outputs ${r.output} of ${dataset.samples} samples take ${(bytes / 1e9).toFixed(1)} GB.`,
+              'Take fewer samples with --samples.',
+            );
+          kept[k] = { stride, values: new Float32Array(stride * dataset.samples), squares: 0 };
+        }
+        if (stride !== kept[k].stride)
+          throw new SecateurError(
+            'unsupported',
+            `The output ${r.output} changes its size from run to run: it cannot be compared.`,
+          );
+        const values = toFloat32(tensor).subarray(0, batch.count * stride);
+        kept[k].values.set(values, done * stride);
+        for (const v of values) kept[k].squares += v * v;
+      });
+    },
+  );
+  const outputs = kept.map(({ stride, values, squares }, k) => ({
+    reading: readings[k],
+    stride,
+    values,
+    power: squares / Math.max(1, values.length),
+  }));
   return new Reference(outputs, dataset.ids);
 }

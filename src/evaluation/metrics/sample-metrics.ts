@@ -62,7 +62,13 @@ export function agreementOf(output: SampleOutput, reference: SampleOutput): numb
 }
 
 /** Mean squared difference of `count` numbers. */
-export function squaredError(a: ArrayLike<number>, fromA: number, b: ArrayLike<number>, fromB: number, count: number): number {
+export function squaredError(
+  a: ArrayLike<number>,
+  fromA: number,
+  b: ArrayLike<number>,
+  fromB: number,
+  count: number,
+): number {
   let sum = 0;
   for (let i = 0; i < count; i++) sum += (a[fromA + i] - b[fromB + i]) ** 2;
   return sum / count;

@@ -29,7 +29,10 @@ export function npz(arrays: Record<string, Uint8Array>): Uint8Array {
     const entry = new DataView(new ArrayBuffer(46));
     local.setUint32(0, 0x04034b50, true);
     entry.setUint32(0, 0x02014b50, true);
-    for (const [view, at] of [[local, 14], [entry, 16]] as const) {
+    for (const [view, at] of [
+      [local, 14],
+      [entry, 16],
+    ] as const) {
       view.setUint32(at, crc32(body), true);
       view.setUint32(at + 4, body.length, true);
       view.setUint32(at + 8, body.length, true);

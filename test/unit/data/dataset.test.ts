@@ -32,21 +32,42 @@ function model(inputs: Record<string, Dim[] | [Dim[], number]>): Model {
 }
 
 const labels = (...values: number[]): Uint8Array => npy([values.length], BigInt64Array.from(values, BigInt));
-const xy = (samples = 5): Uint8Array => npz({ x: npy([samples, 2], counting(samples * 2)), y: labels(...Array.from({ length: samples }, (_, i) => i % 3)) });
+const xy = (samples = 5): Uint8Array =>
+  npz({ x: npy([samples, 2], counting(samples * 2)), y: labels(...Array.from({ length: samples }, (_, i) => i % 3)) });
 const rejects = (promise: Promise<unknown>, code: string, message: string | RegExp) =>
-  expect(promise).rejects.toMatchObject({ name: 'SecateurError', code, message: typeof message === 'string' ? message : expect.stringMatching(message) });
+  expect(promise).rejects.toMatchObject({
+    name: 'SecateurError',
+    code,
+    message: typeof message === 'string' ? message : expect.stringMatching(message),
+  });
 
 describe('matching arrays with inputs', () => {
   test('x and y', async () => {
     const data = await openDataset(model({ input: ['n', 2] }), { path: write('xy.npz', xy()), seed: 0 });
-    expect(data).toMatchObject({ samples: 5, labelsPerSample: 1, classes: 3, synthetic: false, batchSize: null, warnings: [] });
+    expect(data).toMatchObject({
+      samples: 5,
+      labelsPerSample: 1,
+      classes: 3,
+      synthetic: false,
+      batchSize: null,
+      warnings: [],
+    });
     expect(data.labels).toEqual(Int32Array.of(0, 1, 2, 0, 1));
     expect(data.feeds([3, 0])).toEqual({ input: { type: 'float32', dims: [2, 2], data: Float32Array.of(6, 7, 0, 1) } });
     expect(data.labelsOf([4, 2])).toEqual(Int32Array.of(1, 2));
   });
   test('by name, whatever the punctuation; types are converted', async () => {
-    const path = write('names.npz', npz({ input_ids_0: npy([2, 3], Int32Array.of(1, 2, 3, 4, 5, 6)), mask: npy([2, 3], new Float64Array(6).fill(1)) }));
-    const data = await openDataset(model({ 'input_ids:0': [['n', 's'], DataType.INT64], mask: [['n', 's'], DataType.BOOL] }), { path, seed: 0 });
+    const path = write(
+      'names.npz',
+      npz({
+        input_ids_0: npy([2, 3], Int32Array.of(1, 2, 3, 4, 5, 6)),
+        mask: npy([2, 3], new Float64Array(6).fill(1)),
+      }),
+    );
+    const data = await openDataset(
+      model({ 'input_ids:0': [['n', 's'], DataType.INT64], mask: [['n', 's'], DataType.BOOL] }),
+      { path, seed: 0 },
+    );
     expect(data.feeds([1])).toEqual({
       'input_ids:0': { type: 'int64', dims: [1, 3], data: BigInt64Array.of(4n, 5n, 6n) },
       mask: { type: 'bool', dims: [1, 3], data: Uint8Array.of(1, 1, 1) },
@@ -54,36 +75,67 @@ describe('matching arrays with inputs', () => {
     expect(data.labels).toBeNull();
   });
   test('the only array that fits', async () => {
-    const path = write('single.npz', npz({ other: npy([4, 7], counting(28)), pictures: npy([4, 2], counting(8)), target: labels(0, 1, 0, 1) }));
+    const path = write(
+      'single.npz',
+      npz({ other: npy([4, 7], counting(28)), pictures: npy([4, 2], counting(8)), target: labels(0, 1, 0, 1) }),
+    );
     const data = await openDataset(model({ input: ['n', 2] }), { path, seed: 0 });
     expect(data.feeds([1]).input.data).toEqual(Float32Array.of(2, 3));
     expect(data.labels).toEqual(Int32Array.of(0, 1, 0, 1));
   });
   test('an array alone, flat rows, channels last', async () => {
-    const alone = await openDataset(model({ input: ['n', 1, 2, 3] }), { path: write('flat.npy', npy([2, 6], counting(12))), seed: 0 });
-    expect(alone.feeds([1]).input).toEqual({ type: 'float32', dims: [1, 1, 2, 3], data: Float32Array.of(6, 7, 8, 9, 10, 11) });
+    const alone = await openDataset(model({ input: ['n', 1, 2, 3] }), {
+      path: write('flat.npy', npy([2, 6], counting(12))),
+      seed: 0,
+    });
+    expect(alone.feeds([1]).input).toEqual({
+      type: 'float32',
+      dims: [1, 1, 2, 3],
+      data: Float32Array.of(6, 7, 8, 9, 10, 11),
+    });
     expect(alone.warnings).toEqual(['Array x of shape [2, 6] is fed as [2, 1, 2, 3].']);
-    const last = await openDataset(model({ input: ['n', 3, 2, 2] }), { path: write('last.npy', npy([1, 2, 2, 3], counting(12))), seed: 0 });
+    const last = await openDataset(model({ input: ['n', 3, 2, 2] }), {
+      path: write('last.npy', npy([1, 2, 2, 3], counting(12))),
+      seed: 0,
+    });
     expect([...(last.feeds([0]).input.data as Float32Array)]).toEqual([0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]);
     expect(last.warnings[0]).toContain('they were moved');
   });
   test('one sample without its batch axis', async () => {
-    const data = await openDataset(model({ input: [1, 2, 3] }), { path: write('one.npy', npy([2, 3], counting(6))), seed: 0 });
+    const data = await openDataset(model({ input: [1, 2, 3] }), {
+      path: write('one.npy', npy([2, 3], counting(6))),
+      seed: 0,
+    });
     expect(data).toMatchObject({ samples: 1, batchSize: 1 });
     expect(data.feeds([0]).input.dims).toEqual([1, 2, 3]);
   });
   test('a model without a batch axis runs sample by sample', async () => {
-    const data = await openDataset(model({ input: [2, 3] }), { path: write('whole.npy', npy([4, 2, 3], counting(24))), seed: 0 });
+    const data = await openDataset(model({ input: [2, 3] }), {
+      path: write('whole.npy', npy([4, 2, 3], counting(24))),
+      seed: 0,
+    });
     expect(data).toMatchObject({ samples: 4, batchSize: 1 });
-    expect(data.feeds([2]).input).toEqual({ type: 'float32', dims: [2, 3], data: Float32Array.of(12, 13, 14, 15, 16, 17) });
+    expect(data.feeds([2]).input).toEqual({
+      type: 'float32',
+      dims: [2, 3],
+      data: Float32Array.of(12, 13, 14, 15, 16, 17),
+    });
   });
   test('constants, also with a batch axis', async () => {
     const wanted = { x: ['n', 2] as Dim[], t: [] as Dim[], state: [2, 'n', 3] as Dim[] };
-    const data = await openDataset(model(wanted), { path: write('c.npz', xy()), seed: 0, constants: { t: 0.5, state: 2 } });
+    const data = await openDataset(model(wanted), {
+      path: write('c.npz', xy()),
+      seed: 0,
+      constants: { t: 0.5, state: 2 },
+    });
     const feeds = data.feeds([0, 1, 2]);
     expect(feeds.t).toEqual({ type: 'float32', dims: [], data: Float32Array.of(0.5) });
     expect(feeds.state).toEqual({ type: 'float32', dims: [2, 3, 3], data: new Float32Array(18).fill(2) });
-    await rejects(openDataset(model(wanted), { path: write('c.npz', xy()), seed: 0, constants: { q: 1 } }), 'usage', 'The model has no input named q.');
+    await rejects(
+      openDataset(model(wanted), { path: write('c.npz', xy()), seed: 0, constants: { q: 1 } }),
+      'usage',
+      'The model has no input named q.',
+    );
   });
   test('an initializer that is also an input needs no data', async () => {
     const b = new Builder();
@@ -95,9 +147,14 @@ describe('matching arrays with inputs', () => {
     expect(data.inputs.map((i) => i.name)).toEqual(['x']);
   });
   test('8-bit pixels for a float input are fed as they are, and that is said', async () => {
-    const data = await openDataset(model({ x: ['n', 2] }), { path: write('u8.npz', npz({ x: npy([1, 2], Uint8Array.of(7, 255)) })), seed: 0 });
+    const data = await openDataset(model({ x: ['n', 2] }), {
+      path: write('u8.npz', npz({ x: npy([1, 2], Uint8Array.of(7, 255)) })),
+      seed: 0,
+    });
     expect(data.feeds([0]).x.data).toEqual(Float32Array.of(7, 255));
-    expect(data.warnings).toEqual(['Array x holds 8-bit integers; they are fed as the numbers 0…255, without scaling.']);
+    expect(data.warnings).toEqual([
+      'Array x holds 8-bit integers; they are fed as the numbers 0…255, without scaling.',
+    ]);
   });
   test('columns of a table: one matrix, or one input each', async () => {
     const path = write('t.csv', 'a,b,label\n1,2,cat\n3,4,ant\n');
@@ -107,7 +164,11 @@ describe('matching arrays with inputs', () => {
     expect(matrix.classNames).toEqual(['ant', 'cat']);
     const columns = await openDataset(model({ a: ['n', 1], b: ['n', 1] }), { path, seed: 0 });
     expect(columns.feeds([1]).b).toMatchObject({ dims: [1, 1], data: Float32Array.of(4) });
-    await rejects(openDataset(model({ input: ['n', 5] }), { path, seed: 0 }), 'bad-data', /array x has the shape \[2, 2\], which does not fit the model's input input of shape \[n, 5\]/);
+    await rejects(
+      openDataset(model({ input: ['n', 5] }), { path, seed: 0 }),
+      'bad-data',
+      /array x has the shape \[2, 2\], which does not fit the model's input input of shape \[n, 5\]/,
+    );
   });
   test('a folder of arrays', async () => {
     write('arrays/x.npy', npy([2, 2], counting(4)));
@@ -128,7 +189,11 @@ describe('labels', () => {
     const hot = npy([2, 3], Float32Array.of(0, 0, 1, 1, 0, 0));
     expect(await open(hot, ['n', 3])).toMatchObject({ labelsPerSample: 1, classes: 3, labels: Int32Array.of(2, 0) });
     expect(await open(hot)).toMatchObject({ labelsPerSample: 3 });
-    expect(await open(npy([2, 1], Float32Array.of(0.5, 2)))).toMatchObject({ labelsPerSample: 1, classes: null, labels: Float32Array.of(0.5, 2) });
+    expect(await open(npy([2, 1], Float32Array.of(0.5, 2)))).toMatchObject({
+      labelsPerSample: 1,
+      classes: null,
+      labels: Float32Array.of(0.5, 2),
+    });
   });
   test('wrong count and NaN are errors', async () => {
     await rejects(open(labels(0, 1, 2)), 'bad-data', /targets has 3 labels \(shape \[3\]\) for 2 samples/);
@@ -146,31 +211,63 @@ describe('data that cannot be used', () => {
   });
   test('shapes that do not fit: both are told', async () => {
     const path = write('misfit.npz', npz({ x: npy([3, 5], counting(15)) }));
-    await rejects(openDataset(m, { path, seed: 0 }), 'bad-data', `${path}: array x has the shape [3, 5], which does not fit the model's input x of shape [n, 2].`);
+    await rejects(
+      openDataset(m, { path, seed: 0 }),
+      'bad-data',
+      `${path}: array x has the shape [3, 5], which does not fit the model's input x of shape [n, 2].`,
+    );
   });
   test('NaN and infinity: array and first index are told', async () => {
     const bad = (v: number) => write('nan.npz', npz({ x: npy([2, 2], Float32Array.of(0, 1, 2, v)) }));
-    await rejects(openDataset(m, { path: bad(NaN), seed: 0 }), 'bad-data', /array x is NaN \(not a number\) at \[1, 1\]\.$/);
+    await rejects(
+      openDataset(m, { path: bad(NaN), seed: 0 }),
+      'bad-data',
+      /array x is NaN \(not a number\) at \[1, 1\]\.$/,
+    );
     await rejects(openDataset(m, { path: bad(-Infinity), seed: 0 }), 'bad-data', /array x is infinite at \[1, 1\]\.$/);
     const half = write('half.npz', npz({ x: npy([1, 2], Uint16Array.of(0, 0x7c00)) }));
     await rejects(openDataset(m, { path: half, seed: 0 }), 'bad-data', /array x is infinite at \[0, 1\]/);
   });
   test('numbers that the input cannot hold', async () => {
     const ids = model({ x: [['n', 2], DataType.UINT8] });
-    await rejects(openDataset(ids, { path: write('i.npz', npz({ x: npy([1, 2], Int32Array.of(1, 256)) })), seed: 0 }), 'bad-data', /array x is 256, which does not fit the model's uint8, at \[0, 1\]/);
-    await rejects(openDataset(ids, { path: write('i.npz', npz({ x: npy([1, 2], Float32Array.of(1, 0.5)) })), seed: 0 }), 'bad-data', /array x is 0.5, but the model wants integers \(uint8\), at \[0, 1\]/);
+    await rejects(
+      openDataset(ids, { path: write('i.npz', npz({ x: npy([1, 2], Int32Array.of(1, 256)) })), seed: 0 }),
+      'bad-data',
+      /array x is 256, which does not fit the model's uint8, at \[0, 1\]/,
+    );
+    await rejects(
+      openDataset(ids, { path: write('i.npz', npz({ x: npy([1, 2], Float32Array.of(1, 0.5)) })), seed: 0 }),
+      'bad-data',
+      /array x is 0.5, but the model wants integers \(uint8\), at \[0, 1\]/,
+    );
   });
   test('samples that differ in number, none, an unknown kind, no file', async () => {
     const two = model({ a: ['n', 2], b: ['n', 2] });
     const path = write('differ.npz', npz({ a: npy([3, 2], counting(6)), b: npy([2, 2], counting(4)) }));
     await rejects(openDataset(two, { path, seed: 0 }), 'bad-data', /array b has 2 samples, but a has 3/);
-    await rejects(openDataset(m, { path: write('none.npz', npz({ x: npy([0, 2], counting(0)) })), seed: 0 }), 'bad-data', /array x has no samples/);
-    await rejects(openDataset(m, { path: write('data.parquet', 'x'), seed: 0 }), 'bad-data', /is of a kind that Secateur does not read/);
+    await rejects(
+      openDataset(m, { path: write('none.npz', npz({ x: npy([0, 2], counting(0)) })), seed: 0 }),
+      'bad-data',
+      /array x has no samples/,
+    );
+    await rejects(
+      openDataset(m, { path: write('data.parquet', 'x'), seed: 0 }),
+      'bad-data',
+      /is of a kind that Secateur does not read/,
+    );
     await rejects(openDataset(m, { path: join(folder, 'nowhere.npz'), seed: 0 }), 'bad-data', /There is no data at/);
-    await rejects(openDataset(m, { path: write('xy.npz', xy()), seed: 0, samples: 0 }), 'usage', /must be a positive integer/);
+    await rejects(
+      openDataset(m, { path: write('xy.npz', xy()), seed: 0, samples: 0 }),
+      'usage',
+      /must be a positive integer/,
+    );
   });
   test('inputs that are no numbers', async () => {
-    await rejects(openDataset(model({ text: [['n'], DataType.STRING] }), { path: write('xy.npz', xy()), seed: 0 }), 'unsupported', "The model's input text is string, which Secateur cannot feed.");
+    await rejects(
+      openDataset(model({ text: [['n'], DataType.STRING] }), { path: write('xy.npz', xy()), seed: 0 }),
+      'unsupported',
+      "The model's input text is string, which Secateur cannot feed.",
+    );
   });
 });
 
@@ -190,10 +287,18 @@ describe('samples', () => {
     expect(a.fingerprint).toMatch(/^[0-9a-f]{64}$/);
   });
   test('the fingerprint changes with a number, a name, a shape', async () => {
-    const print = async (arrays: Record<string, Uint8Array>) => (await openDataset(m, { path: write('f.npz', npz(arrays)), seed: 0 })).fingerprint;
+    const print = async (arrays: Record<string, Uint8Array>) =>
+      (await openDataset(m, { path: write('f.npz', npz(arrays)), seed: 0 })).fingerprint;
     const base = await print({ x: npy([4, 2], counting(8)) });
     expect(await print({ x: npy([4, 2], counting(8)) })).toBe(base);
-    expect(await print({ x: npy([4, 2], counting(8).map((v) => v + (v === 7 ? 1 : 0))) })).not.toBe(base);
+    expect(
+      await print({
+        x: npy(
+          [4, 2],
+          counting(8).map((v) => v + (v === 7 ? 1 : 0)),
+        ),
+      }),
+    ).not.toBe(base);
     expect(await print({ input: npy([4, 2], counting(8)) })).not.toBe(base);
     expect(await print({ x: npy([4, 1, 2], counting(8)) })).not.toBe(base);
   });
@@ -209,13 +314,20 @@ describe('samples', () => {
     const { search, holdout, own } = await openDatasets(m, { path, seed: 3, holdout: write('hold.npz', xy(7)) });
     expect([search.samples, holdout.samples, own]).toEqual([50, 7, true]);
     const bare = write('bare.npz', npz({ x: npy([3, 2], counting(6)) }));
-    await rejects(openDatasets(m, { path, seed: 3, holdout: bare }), 'bad-data', /bare.npz has no labels, but .*many.npz has/);
+    await rejects(
+      openDatasets(m, { path, seed: 3, holdout: bare }),
+      'bad-data',
+      /bare.npz has no labels, but .*many.npz has/,
+    );
   });
   test('a fixed batch is filled up; only the real rows count', async () => {
     const fixed = await openDataset(model({ x: [4, 2] }), { path: write('five.npz', xy(5)), seed: 0 });
     expect(fixed.batchSize).toBe(4);
     const batches = fixed.batches(null, 100);
-    expect(batches.map((b) => [...b.indices])).toEqual([[0, 1, 2, 3], [4, 4, 4, 4]]);
+    expect(batches.map((b) => [...b.indices])).toEqual([
+      [0, 1, 2, 3],
+      [4, 4, 4, 4],
+    ]);
     expect(batches.map((b) => b.count)).toEqual([4, 1]);
     const free = await openDataset(m, { path: write('five.npz', xy(5)), seed: 0 });
     expect(free.batches([4, 3, 2], 2).map((b) => [...b.indices])).toEqual([[4, 3], [2]]);
@@ -262,14 +374,39 @@ describe('synthetic inputs', () => {
 
 describe('ONNX test data', () => {
   const tensor = (dims: number[], values: Float32Array): Uint8Array =>
-    toBinary(TensorProtoSchema, create(TensorProtoSchema, { name: 'x', dims: dims.map(BigInt), dataType: 1, rawData: new Uint8Array(values.buffer) }));
+    toBinary(
+      TensorProtoSchema,
+      create(TensorProtoSchema, {
+        name: 'x',
+        dims: dims.map(BigInt),
+        dataType: 1,
+        rawData: new Uint8Array(values.buffer),
+      }),
+    );
 
   test('sets that are batches become rows; others are runs of their own', async () => {
-    for (const [set, rows] of [[0, 2], [1, 3]]) write(`rows/test_data_set_${set}/input_0.pb`, tensor([rows, 2], counting(rows * 2).map((v) => v + 10 * set)));
+    for (const [set, rows] of [
+      [0, 2],
+      [1, 3],
+    ])
+      write(
+        `rows/test_data_set_${set}/input_0.pb`,
+        tensor(
+          [rows, 2],
+          counting(rows * 2).map((v) => v + 10 * set),
+        ),
+      );
     const rows = await openDataset(model({ x: ['n', 2] }), { path: join(folder, 'rows'), seed: 0 });
     expect(rows.samples).toBe(5);
     expect(rows.feeds([4]).x).toEqual({ type: 'float32', dims: [1, 2], data: Float32Array.of(14, 15) });
-    for (const set of [0, 1]) write(`runs/test_data_set_${set}/input_0.pb`, tensor([3, 2], counting(6).map((v) => v + 10 * set)));
+    for (const set of [0, 1])
+      write(
+        `runs/test_data_set_${set}/input_0.pb`,
+        tensor(
+          [3, 2],
+          counting(6).map((v) => v + 10 * set),
+        ),
+      );
     const runs = await openDataset(model({ x: [3, 2] }), { path: join(folder, 'runs'), seed: 0 });
     expect(runs).toMatchObject({ samples: 2, batchSize: 1 });
     expect(runs.feeds([1]).x).toMatchObject({ dims: [3, 2], data: counting(6).map((v) => v + 10) });
@@ -279,8 +416,16 @@ describe('ONNX test data', () => {
   });
   test('missing and damaged tensors are named', async () => {
     const two = model({ x: ['n', 2], z: ['n', 2] });
-    await rejects(openDataset(two, { path: join(folder, 'rows'), seed: 0 }), 'bad-data', /test_data_set_0 has no input_1.pb for the model's input z/);
+    await rejects(
+      openDataset(two, { path: join(folder, 'rows'), seed: 0 }),
+      'bad-data',
+      /test_data_set_0 has no input_1.pb for the model's input z/,
+    );
     write('bad/test_data_set_0/input_0.pb', Uint8Array.of(255, 255, 255));
-    await rejects(openDataset(model({ x: ['n', 2] }), { path: join(folder, 'bad'), seed: 0 }), 'bad-data', /input_0.pb is not a readable tensor/);
+    await rejects(
+      openDataset(model({ x: ['n', 2] }), { path: join(folder, 'bad'), seed: 0 }),
+      'bad-data',
+      /input_0.pb is not a readable tensor/,
+    );
   });
 });

@@ -44,7 +44,9 @@ describe('.npy', () => {
   });
 
   test('the writer of these tests gives the bytes of NumPy', () => {
-    const numpy = fromBase64('k05VTVBZAQB2AHsnZGVzY3InOiAnPGk4JywgJ2ZvcnRyYW5fb3JkZXInOiBGYWxzZSwgJ3NoYXBlJzogKDIsKSwgfSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIAr//////////wAAAAAAAQAA');
+    const numpy = fromBase64(
+      'k05VTVBZAQB2AHsnZGVzY3InOiAnPGk4JywgJ2ZvcnRyYW5fb3JkZXInOiBGYWxzZSwgJ3NoYXBlJzogKDIsKSwgfSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIAr//////////wAAAAAAAQAA',
+    );
     expect(Buffer.from(npy([2], BigInt64Array.of(-1n, 2n ** 40n)))).toEqual(Buffer.from(numpy));
   });
 
@@ -62,24 +64,41 @@ describe('.npy', () => {
       const body = new TextEncoder().encode(bytes);
       return Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, body.length, 0, ...body);
     };
-    expect(message(new Uint8Array(3))).toBe('bad-data: a.npy is not a readable .npy array: it does not begin with the NumPy signature.');
+    expect(message(new Uint8Array(3))).toBe(
+      'bad-data: a.npy is not a readable .npy array: it does not begin with the NumPy signature.',
+    );
     expect(message(whole.subarray(0, 40))).toBe('bad-data: a.npy is not a readable .npy array: its header is cut off.');
-    expect(message(whole.subarray(0, whole.length - 1))).toBe('bad-data: a.npy is cut off: shape [4] needs 16 bytes, but 15 are there.');
-    expect(message(text(header('<f4', 'False', '(1000000000, 1000000000)')))).toBe('bad-data: a.npy is not a readable .npy array: its shape is too large.');
+    expect(message(whole.subarray(0, whole.length - 1))).toBe(
+      'bad-data: a.npy is cut off: shape [4] needs 16 bytes, but 15 are there.',
+    );
+    expect(message(text(header('<f4', 'False', '(1000000000, 1000000000)')))).toBe(
+      'bad-data: a.npy is not a readable .npy array: its shape is too large.',
+    );
     expect(message(text(header('<f4', 'False', '(100000, 10000)')))).toMatch(/^bad-data: a.npy is cut off/);
-    expect(message(text(header('|O', 'False', '(1,)')))).toBe('unsupported: a.npy holds Python objects, not plain numbers.');
-    expect(message(text(header('<c8', 'False', '(1,)')))).toBe('unsupported: a.npy holds values of type <c8, not plain numbers.');
-    expect(message(text("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }"))).toBe('unsupported: a.npy holds records, not plain numbers.');
-    expect(message(text('no header'))).toBe('bad-data: a.npy is not a readable .npy array: its header is not understood.');
+    expect(message(text(header('|O', 'False', '(1,)')))).toBe(
+      'unsupported: a.npy holds Python objects, not plain numbers.',
+    );
+    expect(message(text(header('<c8', 'False', '(1,)')))).toBe(
+      'unsupported: a.npy holds values of type <c8, not plain numbers.',
+    );
+    expect(message(text("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }"))).toBe(
+      'unsupported: a.npy holds records, not plain numbers.',
+    );
+    expect(message(text('no header'))).toBe(
+      'bad-data: a.npy is not a readable .npy array: its header is not understood.',
+    );
   });
 });
 
 /** NumPy 2.4.6: numpy.savez(x=arange(12, dtype=float32).reshape(3, 4), y=array([0, 1, 2])); zip64 extra fields. */
-const STORED = 'UEsDBC0AAAAAAAAAIQAtbyIm//////////8FABQAeC5ucHkBABAAsAAAAAAAAACwAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxmNCcsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgzLCA0KSwgfSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAKAAAAAAAAgD8AAABAAABAQAAAgEAAAKBAAADAQAAA4EAAAABBAAAQQQAAIEEAADBBUEsDBC0AAAAAAAAAIQD3QBLq//////////8FABQAeS5ucHkBABAAmAAAAAAAAACYAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxpOCcsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgzLCksIH0gICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAKAAAAAAAAAAABAAAAAAAAAAIAAAAAAAAAUEsBAi0DLQAAAAAAAAAhAC1vIiawAAAAsAAAAAUAAAAAAAAAAAAAAIABAAAAAHgubnB5UEsBAi0DLQAAAAAAAAAhAPdAEuqYAAAAmAAAAAUAAAAAAAAAAAAAAIAB5wAAAHkubnB5UEsFBgAAAAACAAIAZgAAALYBAAAAAA==';
+const STORED =
+  'UEsDBC0AAAAAAAAAIQAtbyIm//////////8FABQAeC5ucHkBABAAsAAAAAAAAACwAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxmNCcsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgzLCA0KSwgfSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAKAAAAAAAAgD8AAABAAABAQAAAgEAAAKBAAADAQAAA4EAAAABBAAAQQQAAIEEAADBBUEsDBC0AAAAAAAAAIQD3QBLq//////////8FABQAeS5ucHkBABAAmAAAAAAAAACYAAAAAAAAAJNOVU1QWQEAdgB7J2Rlc2NyJzogJzxpOCcsICdmb3J0cmFuX29yZGVyJzogRmFsc2UsICdzaGFwZSc6ICgzLCksIH0gICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAKAAAAAAAAAAABAAAAAAAAAAIAAAAAAAAAUEsBAi0DLQAAAAAAAAAhAC1vIiawAAAAsAAAAAUAAAAAAAAAAAAAAIABAAAAAHgubnB5UEsBAi0DLQAAAAAAAAAhAPdAEuqYAAAAmAAAAAUAAAAAAAAAAAAAAIAB5wAAAHkubnB5UEsFBgAAAAACAAIAZgAAALYBAAAAAA==';
 /** NumPy 2.4.6: numpy.savez_compressed(x=zeros((4, 16), float32), labels=array([0, 1, 2, 1])). */
-const DEFLATED = 'UEsDBC0AAAAIAAAAIQB+rHyL//////////8FABQAeC5ucHkBABAAgAEAAAAAAABKAAAAAAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loG6TZqKuo6Cell9UUpSYF59flJIKEndLzClOBYoXZyQWpAL5GiY6CoZmmjoKtQrkAi6GEQ4AUEsDBC0AAAAIAAAAIQC+xP+T//////////8KABQAbGFiZWxzLm5weQEAEACgAAAAAAAAAEwAAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpNpoa6joJ6WX1RSlJgXn1+UkgoSd0vMKU4FihdnJBakAvkaJjqaOgq1ChQALgYoYITSTGh8AFBLAQItAy0AAAAIAAAAIQB+rHyLSgAAAIABAAAFAAAAAAAAAAAAAACAAQAAAAB4Lm5weVBLAQItAy0AAAAIAAAAIQC+xP+TTAAAAKAAAAAKAAAAAAAAAAAAAACAAYEAAABsYWJlbHMubnB5UEsFBgAAAAACAAIAawAAAAkBAAAAAA==';
+const DEFLATED =
+  'UEsDBC0AAAAIAAAAIQB+rHyL//////////8FABQAeC5ucHkBABAAgAEAAAAAAABKAAAAAAAAAJvsF+obEMnIUMZQrZ6SWpxcpG6loG6TZqKuo6Cell9UUpSYF59flJIKEndLzClOBYoXZyQWpAL5GiY6CoZmmjoKtQrkAi6GEQ4AUEsDBC0AAAAIAAAAIQC+xP+T//////////8KABQAbGFiZWxzLm5weQEAEACgAAAAAAAAAEwAAAAAAAAAm+wX6hsQychQxlCtnpJanFykbqWgbpNpoa6joJ6WX1RSlJgXn1+UkgoSd0vMKU4FihdnJBakAvkaJjqaOgq1ChQALgYoYITSTGh8AFBLAQItAy0AAAAIAAAAIQB+rHyLSgAAAIABAAAFAAAAAAAAAAAAAACAAQAAAAB4Lm5weVBLAQItAy0AAAAIAAAAIQC+xP+TTAAAAKAAAAAKAAAAAAAAAAAAAACAAYEAAABsYWJlbHMubnB5UEsFBgAAAAACAAIAawAAAAkBAAAAAA==';
 
-const readAll = (path: string) => NpzFile.read(path, (file) => Object.fromEntries(file.names.map((n) => [n, file.array(n)])));
+const readAll = (path: string) =>
+  NpzFile.read(path, (file) => Object.fromEntries(file.names.map((n) => [n, file.array(n)])));
 
 describe('.npz', () => {
   test('stored and deflated, as NumPy writes them', () => {
@@ -125,10 +144,18 @@ describe('.npz', () => {
       [damaged((b) => void b.writeUInt32LE(12345, 265 + 16), 'crc.npz'), /x.npy is damaged \(its checksum differs\)/],
       [damaged((b) => void b.writeUInt32LE(0x7fffffff, 265 + 42), 'offset.npz'), /is cut off or damaged/],
       [write('empty.npz', new Uint8Array()), /is not a readable .npz archive/],
-      [write('random.npz', Uint8Array.from({ length: 5000 }, (_, i) => (i * 7919) % 251)), /is not a readable .npz archive/],
+      [
+        write(
+          'random.npz',
+          Uint8Array.from({ length: 5000 }, (_, i) => (i * 7919) % 251),
+        ),
+        /is not a readable .npz archive/,
+      ],
     ];
     for (const [path, message] of failing)
-      expect(() => readAll(path), path).toThrow(expect.objectContaining({ name: 'SecateurError', code: 'bad-data', message: expect.stringMatching(message) }));
+      expect(() => readAll(path), path).toThrow(
+        expect.objectContaining({ name: 'SecateurError', code: 'bad-data', message: expect.stringMatching(message) }),
+      );
     expect(() => readAll(join(folder, 'absent.npz'))).toThrow(expect.objectContaining({ code: 'io' }));
   });
 });
@@ -136,7 +163,10 @@ describe('.npz', () => {
 describe('.csv', () => {
   test('columns of numbers and a label column found by its name', () => {
     const raw = readCsv(write('a.csv', 'a,b,Label\n1,2.5,0\n-3,4e2,1\n'));
-    expect(raw.arrays.map((a) => [a.name, ...(a.data as Float64Array)])).toEqual([['a', 1, -3], ['b', 2.5, 400]]);
+    expect(raw.arrays.map((a) => [a.name, ...(a.data as Float64Array)])).toEqual([
+      ['a', 1, -3],
+      ['b', 2.5, 400],
+    ]);
     expect(raw.labels?.data).toEqual(Float64Array.of(0, 1));
   });
   test('semicolons, quotes, a byte-order mark, text labels, a chosen column', () => {
@@ -152,7 +182,9 @@ describe('.csv', () => {
     ['ragged rows', 'a,b\n1,2\n3\n', /is not a readable table/],
     ['a column twice', 'a,a\n1,2\n', /has two columns named a/],
   ])('%s is one sentence', (name, text, message) => {
-    expect(() => readCsv(write(`${name}.csv`, text))).toThrow(expect.objectContaining({ code: 'bad-data', message: expect.stringMatching(message) }));
+    expect(() => readCsv(write(`${name}.csv`, text))).toThrow(
+      expect.objectContaining({ code: 'bad-data', message: expect.stringMatching(message) }),
+    );
   });
   test('a label column that is not there', () => {
     expect(() => readCsv(write('c.csv', 'a,b\n1,2\n'), 'colour')).toThrow(/has no column named colour/);

@@ -20,7 +20,13 @@ const ints = (dims: number[], ...values: number[]): Labels => ({ dims, data: Int
 const floats = (dims: number[], ...values: number[]): Labels => ({ dims, data: Float32Array.from(values) });
 
 /** A model of one input whose outputs `head` builds, with data. */
-async function setUp(shape: Dim[], dims: number[], x: Float32Array, y: Labels | null, head: (b: Builder, x: Value) => Value | Value[]) {
+async function setUp(
+  shape: Dim[],
+  dims: number[],
+  x: Float32Array,
+  y: Labels | null,
+  head: (b: Builder, x: Value) => Value | Value[],
+) {
   const b = new Builder();
   const made = head(b, b.input('x', shape));
   b.output(...(Array.isArray(made) ? made : [made]));
@@ -52,7 +58,11 @@ describe('values with labels, against PyTorch 2.13 and scikit-learn', () => {
 
   test('accuracy: sklearn.metrics.accuracy_score(y, z.argmax(1))', async () => {
     const result = await value(await logits(), 'accuracy');
-    expect(result).toMatchObject({ value: 0.75, samples: 4, reading: { output: 'y_out', reading: 'logits', classAxis: 1 } });
+    expect(result).toMatchObject({
+      value: 0.75,
+      samples: 4,
+      reading: { output: 'y_out', reading: 'logits', classAxis: 1 },
+    });
     expect([...result.perSample]).toEqual([1, 1, 1, 0]);
     expect(result.stderr).toBeCloseTo(0.25, 12);
   });
@@ -62,7 +72,10 @@ describe('values with labels, against PyTorch 2.13 and scikit-learn', () => {
     const softmax = await value(await setUp(['n', 3], [4, 3], Z, CLASSES, (b, x) => b.softmax(x)), 'cross-entropy');
     expect(softmax.reading.reading).toBe('probabilities');
     expect(softmax.value).toBeCloseTo(want, 6);
-    const log = await value(await setUp(['n', 3], [4, 3], Z, CLASSES, (b, x) => b.op('LogSoftmax', [x])), 'cross-entropy');
+    const log = await value(
+      await setUp(['n', 3], [4, 3], Z, CLASSES, (b, x) => b.op('LogSoftmax', [x])),
+      'cross-entropy',
+    );
     expect(log.reading.reading).toBe('log-probabilities');
     expect(log.value).toBeCloseTo(want, 6);
   });
@@ -77,20 +90,38 @@ describe('values with labels, against PyTorch 2.13 and scikit-learn', () => {
     expect(await value(sigmoid, 'accuracy')).toMatchObject({ value: 0.75, reading: { reading: 'binary-probability' } });
   });
   test('one label per token: [n, s, classes]', async () => {
-    const tokens = await setUp(['n', 's', 3], [2, 2, 3], Float32Array.of(1, 2, 3, 0, 1, 0, 5, 1, 0, 2, 2, 3), ints([2, 2], 2, 0, 0, 1), identity);
+    const tokens = await setUp(
+      ['n', 's', 3],
+      [2, 2, 3],
+      Float32Array.of(1, 2, 3, 0, 1, 0, 5, 1, 0, 2, 2, 3),
+      ints([2, 2], 2, 0, 0, 1),
+      identity,
+    );
     const result = await value(tokens, 'cross-entropy');
     expect(result.reading.classAxis).toBe(2);
     expect(result.value).toBeCloseTo(-0.8838100433349609, 6);
     expect((await value(tokens, 'accuracy')).value).toBe(0.5);
   });
   test('flattened tokens: [n·s, classes]', async () => {
-    const tokens = await setUp(['n', 2, 3], [2, 2, 3], Float32Array.of(1, 2, 3, 0, 1, 0, 5, 1, 0, 2, 2, 3), ints([2, 2], 2, 0, 0, 1), (b, x) => b.reshape(x, [-1, 3]));
+    const tokens = await setUp(
+      ['n', 2, 3],
+      [2, 2, 3],
+      Float32Array.of(1, 2, 3, 0, 1, 0, 5, 1, 0, 2, 2, 3),
+      ints([2, 2], 2, 0, 0, 1),
+      (b, x) => b.reshape(x, [-1, 3]),
+    );
     const result = await value(tokens, 'cross-entropy');
     expect(result.reading.classAxis).toBe(1);
     expect(result.value).toBeCloseTo(-0.8838100433349609, 6);
   });
   test('one label per pixel: [n, classes, h, w]', async () => {
-    const pixels = await setUp(['n', 2, 2, 2], [1, 2, 2, 2], Float32Array.of(1, 0, 0, 3, 0, 2, 1, 1), ints([1, 2, 2], 0, 1, 0, 0), identity);
+    const pixels = await setUp(
+      ['n', 2, 2, 2],
+      [1, 2, 2, 2],
+      Float32Array.of(1, 0, 0, 3, 0, 2, 1, 1),
+      ints([1, 2, 2], 0, 1, 0, 0),
+      identity,
+    );
     const result = await value(pixels, 'cross-entropy');
     expect(result.reading.classAxis).toBe(1);
     expect(result.value).toBeCloseTo(-0.47009485960006714, 6);
@@ -109,7 +140,8 @@ describe('comparing with the original', () => {
   /** The original answers R and the other Z on the same samples: the input holds both. */
   async function against(metric: MetricName, y: Labels | null = null) {
     const both = Float32Array.from({ length: 24 }, (_, i) => (i % 6 < 3 ? R : Z)[Math.floor(i / 6) * 3 + (i % 3)]);
-    const half = (from: number) => (b: Builder, x: Value) => b.op('Slice', [x, b.ints([from]), b.ints([from + 3]), b.ints([1])], {}, 'y');
+    const half = (from: number) => (b: Builder, x: Value) =>
+      b.op('Slice', [x, b.ints([from]), b.ints([from + 3]), b.ints([1])], {}, 'y');
     const original = await setUp(['n', 6], [4, 6], both, y, half(0));
     const other = await setUp(['n', 6], [4, 6], both, y, half(3));
     const reading = await readOutput(original.model, original.dataset);
@@ -146,23 +178,34 @@ describe('which output', () => {
   const x = counting(12).map((v) => Math.sin(v));
   const early = (b: Builder, v: Value): Value[] => {
     const hidden = b.relu(b.gemm(v, 3, 3));
-    return [b.gemm(v, 3, 4, 'early'), b.gemm(b.relu(b.gemm(hidden, 3, 3)), 3, 4, 'late'), b.op('Sigmoid', [b.gemm(hidden, 3, 1)], {}, 'gate')];
+    return [
+      b.gemm(v, 3, 4, 'early'),
+      b.gemm(b.relu(b.gemm(hidden, 3, 3)), 3, 4, 'late'),
+      b.op('Sigmoid', [b.gemm(hidden, 3, 1)], {}, 'gate'),
+    ];
   };
   test('the deepest whose class axis fits the labels', async () => {
     const set = await setUp(['n', 3], [4, 3], x, ints([4], 0, 3, 2, 1), early);
     expect(await readOutput(set.model, set.dataset)).toEqual({ output: 'late_out', reading: 'logits', classAxis: 1 });
     expect(await readOutput(set.model, set.dataset, { output: 'early_out' })).toMatchObject({ output: 'early_out' });
     const binary = await setUp(['n', 3], [4, 3], x, ints([4], 0, 1, 0, 1), (b, v) => early(b, v).slice(1));
-    expect(await readOutput(binary.model, binary.dataset, { output: 'gate_out' })).toMatchObject({ reading: 'binary-probability' });
+    expect(await readOutput(binary.model, binary.dataset, { output: 'gate_out' })).toMatchObject({
+      reading: 'binary-probability',
+    });
   });
   test('without labels all float outputs; the deepest leads', async () => {
     const set = await setUp(['n', 3], [4, 3], x, null, early);
     const reading = await readOutput(set.model, set.dataset);
     expect(reading).toMatchObject({ output: 'late_out', reading: 'logits' });
-    expect(reading.also!.map((r) => [r.output, r.reading])).toEqual([['gate_out', 'binary-probability'], ['early_out', 'logits']]);
+    expect(reading.also!.map((r) => [r.output, r.reading])).toEqual([
+      ['gate_out', 'binary-probability'],
+      ['early_out', 'logits'],
+    ]);
     expect(metricsFor(set.dataset, reading)).toEqual(['mse', 'kl', 'agreement']);
     const probabilities = await setUp(['n', 3], [4, 3], x, null, (b, v) => b.softmax(b.gemm(v, 3, 3)));
-    expect(metricsFor(probabilities.dataset, await readOutput(probabilities.model, probabilities.dataset))[0]).toBe('kl');
+    expect(metricsFor(probabilities.dataset, await readOutput(probabilities.model, probabilities.dataset))[0]).toBe(
+      'kl',
+    );
   });
   test('an output that is not there: the message lists those that are', async () => {
     const set = await setUp(['n', 3], [4, 3], x, null, identity);
@@ -173,16 +216,30 @@ describe('which output', () => {
   test('labels that fit no output', async () => {
     const say = async (y: Labels, head = identity): Promise<string> => {
       const set = await setUp(['n', 3], [4, 3], x, y, head);
-      return readOutput(set.model, set.dataset).then((r) => `read as ${r.reading}`, (e: Error & { code: string }) => `${e.code}: ${e.message}`);
+      return readOutput(set.model, set.dataset).then(
+        (r) => `read as ${r.reading}`,
+        (e: Error & { code: string }) => `${e.code}: ${e.message}`,
+      );
     };
-    expect(await say(ints([4], 0, 1, 7, 1))).toBe('bad-data: The label of sample 2 is 7, but the output y_out has the classes 0 to 2.');
-    expect(await say(ints([4], 0, -1, 1, 1))).toBe('bad-data: The label of sample 1 is -1, but the output y_out has the classes 0 to 2.');
-    expect(await say(floats([4], 0, 1, 0.5, 1))).toBe('bad-data: The labels of a classifier must be whole numbers, but the label of sample 2 is 0.5.');
-    expect(await say(ints([4, 2], 0, 1, 0, 1, 0, 1, 0, 1))).toBe('bad-data: The labels (2 per sample, from 0 to 1) fit no output: with 4 samples the model gives y_out [4, 3].');
+    expect(await say(ints([4], 0, 1, 7, 1))).toBe(
+      'bad-data: The label of sample 2 is 7, but the output y_out has the classes 0 to 2.',
+    );
+    expect(await say(ints([4], 0, -1, 1, 1))).toBe(
+      'bad-data: The label of sample 1 is -1, but the output y_out has the classes 0 to 2.',
+    );
+    expect(await say(floats([4], 0, 1, 0.5, 1))).toBe(
+      'bad-data: The labels of a classifier must be whole numbers, but the label of sample 2 is 0.5.',
+    );
+    expect(await say(ints([4, 2], 0, 1, 0, 1, 0, 1, 0, 1))).toBe(
+      'bad-data: The labels (2 per sample, from 0 to 1) fit no output: with 4 samples the model gives y_out [4, 3].',
+    );
   });
   test('metrics that the data do not allow', async () => {
     const set = await setUp(['n', 3], [4, 3], x, null, identity);
-    await expect(value(set, 'accuracy')).rejects.toMatchObject({ code: 'usage', message: 'The metric accuracy needs labels, and the data have none.' });
+    await expect(value(set, 'accuracy')).rejects.toMatchObject({
+      code: 'usage',
+      message: 'The metric accuracy needs labels, and the data have none.',
+    });
     const numbers = await setUp(['n', 1], [4, 1], x.slice(0, 4), floats([4], 0.5, 1, 2, 3), identity);
     await expect(value(numbers, 'cross-entropy')).rejects.toMatchObject({ code: 'usage' });
   });
@@ -191,8 +248,13 @@ describe('which output', () => {
     const other = await setUp(['n', 3], [4, 3], x, ints([4], 0, 5, 2, 0), identity);
     const reading = await readOutput(set.model, set.dataset);
     const session = await createSession(set.model);
-    await expect(evaluateModel(session, other.dataset, { metric: 'accuracy', reading })).rejects.toMatchObject({ code: 'bad-data', message: expect.stringContaining('The label of sample 1 is 5') });
-    await expect(evaluateModel(session, set.dataset, { metric: 'accuracy', reading }, AbortSignal.abort())).rejects.toMatchObject({ code: 'cancelled' });
+    await expect(evaluateModel(session, other.dataset, { metric: 'accuracy', reading })).rejects.toMatchObject({
+      code: 'bad-data',
+      message: expect.stringContaining('The label of sample 1 is 5'),
+    });
+    await expect(
+      evaluateModel(session, set.dataset, { metric: 'accuracy', reading }, AbortSignal.abort()),
+    ).rejects.toMatchObject({ code: 'cancelled' });
     await session.release();
   });
   test('a fixed batch: padding rows do not count', async () => {

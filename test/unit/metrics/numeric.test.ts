@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { klDivergence, logDistribution, logSoftmax, meanAndError, PROBABILITY_FLOOR, softplus, topAnswer } from '../../../src/evaluation/metrics/index.ts';
+import {
+  klDivergence,
+  logDistribution,
+  logSoftmax,
+  meanAndError,
+  PROBABILITY_FLOOR,
+  softplus,
+  topAnswer,
+} from '../../../src/evaluation/metrics/index.ts';
 
 /**
  * Golden numbers by PyTorch 2.13 in float64:
@@ -30,7 +38,9 @@ describe('pure functions', () => {
     const [no, yes] = logDistribution('binary-logit', [0.3], 0, 1, 1);
     expect(Math.exp(no) + Math.exp(yes)).toBeCloseTo(1, 14);
     expect(yes).toBeCloseTo(Math.log(1 / (1 + Math.exp(-0.3))), 14);
-    expect(logDistribution('binary-probability', [1], 0, 1, 1)).toEqual(Float64Array.of(Math.log(PROBABILITY_FLOOR), 0));
+    expect(logDistribution('binary-probability', [1], 0, 1, 1)).toEqual(
+      Float64Array.of(Math.log(PROBABILITY_FLOOR), 0),
+    );
     expect(softplus(800)).toBe(800);
     expect(softplus(-800)).toBe(0);
   });

@@ -23,7 +23,10 @@ describe('devices', () => {
   });
 
   test('an unknown name is a usage error that lists the devices', async () => {
-    await expect(resolveDevice('tpu' as 'cpu')).rejects.toMatchObject({ code: 'usage', hint: expect.stringContaining('webgpu') });
+    await expect(resolveDevice('tpu' as 'cpu')).rejects.toMatchObject({
+      code: 'usage',
+      hint: expect.stringContaining('webgpu'),
+    });
   });
 
   test('automatic choice gives a device that works', async () => {

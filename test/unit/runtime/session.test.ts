@@ -17,7 +17,11 @@ function doubler(elemType: number): Builder {
   return b.output(b.op('Add', [x, x], {}, 'double'));
 }
 
-const feed = (type: HostTensor['type'], data: HostTensor['data']): HostTensor => ({ type, dims: [data.length / 2, 2], data });
+const feed = (type: HostTensor['type'], data: HostTensor['data']): HostTensor => ({
+  type,
+  dims: [data.length / 2, 2],
+  data,
+});
 
 describe('sessions', () => {
   test('from a path, from bytes and from a model give the same', async () => {
@@ -84,11 +88,21 @@ describe('sessions', () => {
   test('only wanted outputs come back; unknown ones are refused', async () => {
     const b = doubler(DataType.FLOAT);
     const session = await createSession(b.model);
-    await expect(session.run({ x: feed('float32', Float32Array.of(1, 2)) }, ['nope'])).rejects.toMatchObject({ code: 'runtime', message: 'The model has no output named nope.' });
-    await expect(session.run({})).rejects.toMatchObject({ code: 'runtime', message: "The model's input x was not given." });
-    await expect(session.run({ x: feed('int32', Int32Array.of(1, 2)) })).rejects.toMatchObject({ message: "The model's input x is float32, but int32 was given." });
+    await expect(session.run({ x: feed('float32', Float32Array.of(1, 2)) }, ['nope'])).rejects.toMatchObject({
+      code: 'runtime',
+      message: 'The model has no output named nope.',
+    });
+    await expect(session.run({})).rejects.toMatchObject({
+      code: 'runtime',
+      message: "The model's input x was not given.",
+    });
+    await expect(session.run({ x: feed('int32', Int32Array.of(1, 2)) })).rejects.toMatchObject({
+      message: "The model's input x is float32, but int32 was given.",
+    });
     await session.release();
-    await expect(session.run({ x: feed('float32', Float32Array.of(1, 2)) })).rejects.toMatchObject({ message: 'The session was already released.' });
+    await expect(session.run({ x: feed('float32', Float32Array.of(1, 2)) })).rejects.toMatchObject({
+      message: 'The session was already released.',
+    });
   });
 
   test('what the runtime refuses is one sentence', async () => {
@@ -119,7 +133,10 @@ describe('sessions', () => {
 describe('messages of the runtime', () => {
   test.each([
     ['Load model from /a b/x.onnx failed:Protobuf parsing failed.', 'Protobuf parsing failed.'],
-    ["Load model from x.onnx failed:Load model x.onnx failed. File doesn't exist", "Load model x.onnx failed. File doesn't exist."],
+    [
+      "Load model from x.onnx failed:Load model x.onnx failed. File doesn't exist",
+      "Load model x.onnx failed. File doesn't exist.",
+    ],
     [
       'Load model from m.onnx failed:/onnxruntime_src/onnxruntime/core/graph/model.cc:191 onnxruntime::Model::Model(onnx::ModelProto&&, const onnxruntime::PathString&, const onnxruntime::IOnnxRuntimeOpSchemaRegistryList*, const onnxruntime::logging::Logger&, const onnxruntime::ModelOptions&) Missing opset in the model. All ModelProtos MUST have at least one entry.\n',
       'Missing opset in the model. All ModelProtos MUST have at least one entry.',
