@@ -26,7 +26,8 @@ export class GraphBuilder {
   ints(values: readonly number[], dims: readonly number[] = [values.length]): Value {
     const key = `${dims.join()}:${values.join()}`;
     let v = this.constants.get(key);
-    if (!v) this.constants.set(key, (v = this.constant(Tensor.fromInt64('', dims, values))));
+    // A constant that nothing read may have been cleaned away meanwhile.
+    if (!v || this.graph.values.get(v.name) !== v) this.constants.set(key, (v = this.constant(Tensor.fromInt64('', dims, values))));
     return v;
   }
   floats(values: Float32Array, dims: readonly number[]): Value {

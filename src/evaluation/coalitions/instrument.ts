@@ -130,8 +130,8 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
       if (ungated) v.replaceUsesWith(frame.restore(frame.tile(input, s * elements), original, proof), new Set(products as Set<Node>));
     }
   }
+  removeDeadNodes(suffix);
   gates.forEach((g, i) => {
-    removeDeadNodes(suffix);
     if (copy(g).uses.length > 0) copy(g).replaceUsesWith(frame.gateRows(i));
   });
 

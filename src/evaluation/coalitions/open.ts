@@ -79,9 +79,12 @@ export async function openEvaluator(
   const { graph } = gated.model;
   setOutputs(graph, measure.outputs.map((name) => graph.outputs.find((o) => o.name === name)!));
   removeDeadNodes(gated.model);
+  // Consumers that only other outputs need are gone, and with them their gates.
+  const alive = new Set(graph.nodes);
+  for (const gate of gated.gates) gate.sites = gate.sites.filter((t) => alive.has(t.consumer));
 
   const cut = cutAtGates(gated.model, new Set(gated.gates.map((g) => g.input)));
-  const macs = macsByNode(structure, gated);
+  const macs = macsByNode(structure, gated, alive);
   const total = [...macs.values()].reduce((a, b) => a + b, 0);
   const suffixMacs = [...cut.dependent].reduce((sum, n) => sum + (macs.get(n) ?? 0), 0);
   const info: EvaluatorInfo = { strategy: 'naive', suffixShare: total > 0 ? suffixMacs / total : 1, folded: false, rows: 0, notes: [] };
@@ -198,10 +201,11 @@ async function computeReference(structure: Structure, dataset: Dataset, reading:
 }
 
 /** MACs of the nodes of the gated model, for one sample. */
-function macsByNode(structure: Structure, gated: GatedModel): Map<Node, number> {
+function macsByNode(structure: Structure, gated: GatedModel, alive: ReadonlySet<Node>): Map<Node, number> {
   const macs = new Map<Node, number>();
   for (const layer of modelCost(structure.model).layers) {
-    if (layer.macs > 0 && layer.node.graph === structure.model.graph) macs.set(gated.node(layer.node), layer.macs);
+    const node = layer.macs > 0 && layer.node.graph === structure.model.graph && gated.node(layer.node);
+    if (node && alive.has(node)) macs.set(node, layer.macs);
   }
   return macs;
 }
