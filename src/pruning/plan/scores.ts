@@ -7,8 +7,9 @@ import type { PlannableGroup } from './types.ts';
  * Scores by unit for the groups that may lose units: prunable, not frozen, completely ranked.
  *
  * Shapley and leave-one-out scores are in the metric's unit and are compared between groups as they are. Magnitudes,
- * activations and random scores mean nothing across groups: they are divided by the mean absolute score of their
- * group, so that an average unit has 1 everywhere.
+ * activations and random scores mean nothing across groups: they are divided by the sum of the absolute scores of
+ * their group, so that every group as a whole is worth 1, as it would be worth v(N) − v(∅) in Shapley values. (Dividing
+ * by the mean instead empties groups of few, expensive units first.)
  * @param messages receives a sentence for each group that is left whole because ranks are missing
  */
 export function planScores(
@@ -51,6 +52,6 @@ function scoresByUnit(ranks: GroupRanks, size: number): Float64Array | undefined
 }
 
 function relative(scores: Float64Array): Float64Array {
-  const mean = scores.reduce((sum, score) => sum + Math.abs(score), 0) / scores.length;
-  return mean > 0 ? scores.map((score) => score / mean) : scores;
+  const total = scores.reduce((sum, score) => sum + Math.abs(score), 0);
+  return total > 0 ? scores.map((score) => score / total) : scores;
 }
