@@ -25,6 +25,7 @@ export class ProgressDisplay {
       this.draw(fraction, note);
       return;
     }
+    if (fraction === 1) return;
     const step = fraction === null ? -1 : Math.floor(fraction * 10);
     const newStage = note.split(/[\d,:(]/)[0] !== this.lastNote;
     if (now - this.lastDraw < (newStage || step !== this.lastStep ? 2000 : 15_000)) return;

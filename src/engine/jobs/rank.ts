@@ -56,7 +56,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     const title = `ranking ${group.id}${groups.length > 1 ? ` (group ${i + 1} of ${groups.length})` : ''}`;
     const progress = (evaluations: number, planned: number, partial?: GroupRanks): void => {
       const fraction = (behind + share * (planned > 0 ? Math.min(1, evaluations / planned) : partial ? 1 : 0)) / total;
-      const note = planned > 0 ? `${title}: ${evaluations} of at most ${planned} evaluations` : title;
+      const note = planned > 1 ? `${title}: ${evaluations} of at most ${planned} evaluations` : title;
       context.progress({ fraction, note, ...(partial ? { partial } : {}) });
     };
     progress(0, 0);
@@ -70,7 +70,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     if (outcome) {
       done.push(outcome.ranks);
       if (outcome.resume) state.states[group.id] = outcome.resume;
-      progress(1, 1, outcome.ranks);
+      if (outcome.complete) progress(1, 1, outcome.ranks);
     }
     if (!outcome?.complete) {
       complete = false;
