@@ -26,12 +26,16 @@ export function normalise(model: Model): { model: Model; shapes: ShapeInfo; orig
   return { model: clone.model, shapes: inferShapes(clone.model), origin: (n) => copies.get(n) };
 }
 
-/** Weights that are also listed as inputs (IR version 3 asks for it) become plain initializers, which IR 4 allows. */
+/**
+ * Weights that are also listed as inputs become plain initializers, which IR 4 allows: IR version 3 asks for the list,
+ * and older exporters went on writing it. Where only some are listed, they are meant as inputs with a default.
+ */
 function dropDefaultedInputs(model: Model): void {
   const { inputs } = model.graph;
-  if (model.irVersion >= 4) return;
+  const listed = new Set(inputs);
+  if (model.irVersion >= 4 && !model.graph.initializers.every((v) => listed.has(v))) return;
   for (let i = inputs.length - 1; i >= 0; i--) if (inputs[i].initializer) inputs.splice(i, 1);
-  model.irVersion = 4;
+  model.irVersion = Math.max(4, model.irVersion);
 }
 
 function constantsToInitializers(graph: Graph): void {
