@@ -128,7 +128,7 @@ async function makePlan(session: Session, model: string, target: { kind: TargetK
   if (options.ranks) {
     ranks = chooseRanks(options.ranks, options.method?.[0]);
   } else {
-    ranks = await session.request('rank', { model, data, method: options.method![0], metric, budget, tolerance, seed, device }, 'ranking');
+    ranks = await session.request('rank', { model, data, method: options.method![0], metric, budget, tolerance, seed, device });
     if (!ranks.complete) throw new SecateurError('cancelled', 'Ranking was cancelled; nothing was written.');
   }
   const { plan, messages = [] } = await session.request(
@@ -139,7 +139,6 @@ async function makePlan(session: Session, model: string, target: { kind: TargetK
       minKeep: options.minKeep ?? DEFAULTS.minKeep,
       roundTo: options.roundTo ?? DEFAULTS.roundTo,
     },
-    'planning',
   );
   return { plan, messages };
 }
