@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { SecateurError } from '../../errors.ts';
 import { Rng } from '../../math/random.ts';
 import { readImage, withChannels, type Image } from './image-decode.ts';
@@ -11,6 +12,8 @@ import { resizeImage } from './resize.ts';
 const IMAGE = /\.(png|jpe?g)$/i;
 const OTHER_IMAGE = /\.(bmp|gif|webp|tiff?|avif|heic)$/i;
 const MAX_BYTES = 4 * 2 ** 30;
+/** Decoding lets messages (a cancellation) through so often. */
+const PAUSE_MS = 50;
 
 interface ImageFile {
   path: string;
@@ -57,13 +60,14 @@ function list(path: string): Listing {
 /**
  * Reads a folder of images. With `limit`, only so many (the first of a seeded shuffle) are decoded.
  * Folder names that are all numbers are the labels themselves; others are classes in sorted order.
- * @throws SecateurError 'bad-data' when there are none, or they differ in size where the model leaves the size open
+ * @throws SecateurError 'cancelled'; 'bad-data' when there are none, or they differ in size where the model leaves the size open
  */
-export function readImageFolder(
+export async function readImageFolder(
   path: string,
   preprocessing: Preprocessing,
   limit: { samples?: number; seed: number },
-): RawData {
+  signal?: AbortSignal,
+): Promise<RawData> {
   const { files, classNames, skipped } = list(path);
   if (files.length === 0)
     throw new SecateurError(
@@ -75,7 +79,7 @@ export function readImageFolder(
   if (limit.samples !== undefined && limit.samples < files.length)
     chosen = Rng.from(limit.seed, 'samples').permutation(files.length).slice(0, limit.samples);
   const picked = chosen ? [...chosen].map((i) => files[i]) : files;
-  const array = loadAll(picked, preprocessing, path);
+  const array = await loadAll(picked, preprocessing, path, signal);
   const labelled = picked.every((f) => f.label >= 0);
   const warnings = [preprocessingText({ ...preprocessing, ...sizeOf(array.dims, preprocessing) })];
   if (skipped) warnings.push(`${skipped} images of other formats than PNG and JPEG were left out.`);
@@ -95,11 +99,17 @@ function sizeOf(dims: number[], p: Preprocessing): { width: number; height: numb
   return p.layout === 'NCHW' ? { height: dims[2], width: dims[3] } : { height: dims[1], width: dims[2] };
 }
 
-function loadAll(files: ImageFile[], p: Preprocessing, path: string): NamedArray {
+async function loadAll(files: ImageFile[], p: Preprocessing, path: string, signal?: AbortSignal): Promise<NamedArray> {
   let data: Float32Array | undefined;
   let size: { width: number; height: number } | undefined;
   let each = 0;
+  let pause = performance.now() + PAUSE_MS;
   for (const [i, file] of files.entries()) {
+    if (performance.now() > pause) {
+      await setImmediate();
+      if (signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
+      pause = performance.now() + PAUSE_MS;
+    }
     const image = fit(withChannels(readImage(file.path), p.channels), p);
     if (!size || !data) {
       size = { width: image.width, height: image.height };

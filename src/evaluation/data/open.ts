@@ -24,9 +24,9 @@ import { SYNTHETIC_SAMPLES, syntheticData } from './synthetic.ts';
  * synthetic inputs. `spec.samples` keeps the first n of a seeded shuffle. The hold-out file is not looked at: see
  * `openDatasets`.
  * @throws SecateurError 'bad-data' or 'io' with one clear sentence when the data cannot be read or do not fit the
- * model; 'usage' for constants that name no input; 'unsupported' for inputs that are not tensors of numbers
+ * model; 'usage' for constants that name no input; 'unsupported' for inputs that are not tensors of numbers; 'cancelled'
  */
-export async function openDataset(model: Model, spec: DataSpec): Promise<Dataset> {
+export async function openDataset(model: Model, spec: DataSpec, signal?: AbortSignal): Promise<Dataset> {
   const inputs = modelInputs(model);
   if (inputs.length === 0) throw new SecateurError('unsupported', 'The model has no inputs: there is nothing to feed.');
   if (spec.samples !== undefined && !(Number.isInteger(spec.samples) && spec.samples > 0))
@@ -35,7 +35,7 @@ export async function openDataset(model: Model, spec: DataSpec): Promise<Dataset
   let constants = spec.constants ?? {};
   if (spec.path === null) {
     ({ raw, constants } = syntheticData(inputs, constants, spec.samples ?? SYNTHETIC_SAMPLES, spec.seed));
-  } else raw = readRaw(spec.path, model, inputs, spec);
+  } else raw = await readRaw(spec.path, model, inputs, spec, signal);
   const binding = bindArrays(inputs, raw, constants);
   const { samples } = binding;
   const oneHot = (classes: number): boolean =>
@@ -67,13 +67,13 @@ export interface Datasets {
 }
 
 /**
- * Opens data and hold-out: `spec.holdout` if it is given (with the same settings), else the data split 80/20 by the seed.
+ * Opens data and hold-out: `spec.holdout` if it is given (whole: `spec.samples` limits the data alone), else the data split 80/20 by the seed.
  * @throws as openDataset
  */
-export async function openDatasets(model: Model, spec: DataSpec): Promise<Datasets> {
-  const data = await openDataset(model, spec);
+export async function openDatasets(model: Model, spec: DataSpec, signal?: AbortSignal): Promise<Datasets> {
+  const data = await openDataset(model, spec, signal);
   if (!spec.holdout) return { ...data.split(spec.seed), own: false };
-  const holdout = await openDataset(model, { ...spec, path: spec.holdout });
+  const holdout = await openDataset(model, { ...spec, path: spec.holdout, samples: undefined }, signal);
   if ((data.labels === null) !== (holdout.labels === null))
     throw new SecateurError(
       'bad-data',
@@ -84,10 +84,16 @@ export async function openDatasets(model: Model, spec: DataSpec): Promise<Datase
   return { search: data, holdout, own: true };
 }
 
-function readRaw(path: string, model: Model, inputs: readonly ModelInput[], spec: DataSpec): RawData {
+async function readRaw(
+  path: string,
+  model: Model,
+  inputs: readonly ModelInput[],
+  spec: DataSpec,
+  signal?: AbortSignal,
+): Promise<RawData> {
   if (!existsSync(path)) throw new SecateurError('bad-data', `There is no data at ${path}.`);
   let raw: RawData;
-  if (statSync(path).isDirectory()) raw = readFolder(path, model, inputs, spec);
+  if (statSync(path).isDirectory()) raw = await readFolder(path, model, inputs, spec, signal);
   else raw = readFile(path, inputs, spec);
   if (raw.arrays.length === 0) throw new SecateurError('bad-data', `${path} holds no arrays.`);
   return raw;
@@ -143,7 +149,13 @@ function readNpyFile(path: string, name: string): NamedArray {
   }
 }
 
-function readFolder(path: string, model: Model, inputs: readonly ModelInput[], spec: DataSpec): RawData {
+async function readFolder(
+  path: string,
+  model: Model,
+  inputs: readonly ModelInput[],
+  spec: DataSpec,
+  signal?: AbortSignal,
+): Promise<RawData> {
   const sets = testSetFolders(path);
   if (sets.length > 0) return readTestSets(path, sets, model);
   const arrays = readdirSync(path)
@@ -172,5 +184,5 @@ function readFolder(path: string, model: Model, inputs: readonly ModelInput[], s
   const [input] = wanted;
   const folders = [path, ...(model.path ? [dirname(model.path)] : [])];
   const preprocessing = findPreprocessing(input.shape, !isFloatHost(input.type), folders);
-  return readImageFolder(path, preprocessing, { samples: spec.samples, seed: spec.seed });
+  return readImageFolder(path, preprocessing, { samples: spec.samples, seed: spec.seed }, signal);
 }

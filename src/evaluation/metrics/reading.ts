@@ -99,6 +99,7 @@ function choose(
   }
   const inputsAreTokens = dataset.inputs.some((i) => i.kind !== 'constant' && !isFloatHost(i.type));
   if (!dataset.labels) {
+    among = goingWithSamples(among, rows);
     const [first, ...others] = among.map((c) => unlabelled(c, rows, inputsAreTokens));
     return wanted === undefined && others.length > 0 ? { ...first, also: others } : first;
   }
@@ -108,6 +109,18 @@ function choose(
       if (reading) return reading;
     }
   throw noFit(among, dataset, rows);
+}
+
+/** Outputs whose first axis counts the samples, or samples × positions. @throws SecateurError 'unsupported' if none */
+function goingWithSamples(candidates: readonly Candidate[], rows: number): Candidate[] {
+  const found = candidates.filter((c) => rows === 1 || (c.tensor.dims.length > 0 && c.tensor.dims[0] % rows === 0));
+  if (found.length > 0) return found;
+  const shapes = candidates.map((c) => `${c.name} [${c.tensor.dims.join(', ')}]`).join(', ');
+  throw new SecateurError(
+    'unsupported',
+    `No output goes with the samples: for ${rows} of them the model gives ${shapes}.`,
+    'Take one sample at a time.',
+  );
 }
 
 /** How an output is read where there are no labels. */

@@ -245,6 +245,19 @@ describe('folders of images', () => {
       message: "Images do not fit the model's input of shape [n, 7].",
     });
   });
+  test('decoding can be cancelled', async () => {
+    for (let i = 0; i < 40; i++)
+      write(
+        `many/${i}.png`,
+        png(200, 200, (j) => j % 251),
+      );
+    const opening = openDataset(
+      model(['n', 3, 64, 64]),
+      { path: join(folder, 'many'), seed: 0 },
+      AbortSignal.timeout(1),
+    );
+    await expect(opening).rejects.toMatchObject({ code: 'cancelled' });
+  });
   test('an empty folder', async () => {
     mkdirSync(join(folder, 'empty'));
     await expect(openDataset(model(['n', 3, 4, 4]), { path: join(folder, 'empty'), seed: 0 })).rejects.toMatchObject({

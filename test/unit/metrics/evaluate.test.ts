@@ -257,6 +257,18 @@ describe('which output', () => {
     ).rejects.toMatchObject({ code: 'cancelled' });
     await session.release();
   });
+  test('outputs that do not go with the samples are left out, or refused', async () => {
+    const loss = (b: Builder, v: Value): Value => b.op('ReduceMean', [v], { keepdims: 0 });
+    const beside = await setUp(['n', 3], [4, 3], x, null, (b, v) => [loss(b, v), b.softmax(v)]);
+    const reading = await readOutput(beside.model, beside.dataset);
+    expect(reading).toMatchObject({ reading: 'probabilities' });
+    expect(reading.also).toBeUndefined();
+    const alone = await setUp(['n', 3], [4, 3], x, null, loss);
+    await expect(readOutput(alone.model, alone.dataset)).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('No output goes with the samples: for 4 of them the model gives'),
+    });
+  });
   test('a fixed batch: padding rows do not count', async () => {
     const set = await setUp([3, 3], [4, 3], Z, CLASSES, identity);
     const result = await value(set, 'cross-entropy');
