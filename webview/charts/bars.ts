@@ -97,10 +97,15 @@ export class BarChart {
     const n = data.units.length;
     const step = this.plot / n;
     const x = scaleLinear([0, n], [0, this.plot]);
-    const every = niceStep(Math.max(1, Math.ceil(34 / step)));
+    const every = niceStep(Math.max(1, Math.ceil(30 / step)));
     const values: number[] = [];
-    for (let i = 0; i < n; i += every) values.push(i + 0.5);
     const dense = step >= 22;
+    if (dense) for (let i = 0; i < n; i += every) values.push(i + 0.5);
+    else {
+      // Places: the first, then round numbers.
+      values.push(0.5);
+      for (let place = every === 1 ? 2 : every; place <= n; place += every) values.push(place - 0.5);
+    }
     const bottom = axisBottom<number>(x)
       .tickValues(values)
       .tickSize(0)

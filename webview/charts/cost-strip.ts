@@ -109,6 +109,7 @@ export class CostStrip {
       .selectAll<SVGTextElement, Segment>('text')
       .data(segments.filter((s) => s.first === s.last && s.to - s.from > 56))
       .join('text')
+      .attr('class', (s) => s.kind)
       .attr('x', (s) => s.from + 6)
       .attr('y', HEIGHT / 2 + 4)
       .text((s) => fit(this.layers[s.first].name, s.to - s.from - 12));

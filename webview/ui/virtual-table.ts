@@ -68,6 +68,7 @@ export class VirtualTable {
     });
     onResize(this.element, (width) => {
       this.viewport = this.scroller.clientHeight;
+      this.element.style.setProperty('--vt-gutter', `${this.scroller.offsetWidth - this.scroller.clientWidth}px`);
       this.layout(width);
       this.draw();
     });

@@ -178,10 +178,10 @@ export class Overview implements View {
       },
       rowClass: (row) => (this.selected !== null && layer(row).group === this.selected ? 'selected' : ''),
       columns: [
-        { label: 'Layer', width: 'minmax(120px, 3fr)', sort: (r) => layer(r).name, render: (r, cell) => renderName(cell, layer(r).name || `(${layer(r).op})`) },
+        { label: 'Layer', width: 'minmax(120px, 2.6fr)', sort: (r) => layer(r).name, render: (r, cell) => renderName(cell, layer(r).name || `(${layer(r).op})`) },
         { label: 'Op', width: 'minmax(72px, 1fr)', from: 460, sort: (r) => layer(r).op, render: (r, cell) => setText(cell, layer(r).op) },
         {
-          label: 'Shape', title: 'Shape of the first output', width: 'minmax(100px, 1.4fr)', from: 640,
+          label: 'Shape', title: 'Shape of the first output', width: 'minmax(148px, 1.6fr)', from: 640,
           sort: (r) => layer(r).shape?.reduce<number>((p, d) => p * (typeof d === 'number' ? d : 1), 1) ?? null,
           render: (r, cell) => setText(cell, shape(layer(r).shape)),
         },

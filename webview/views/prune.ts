@@ -74,7 +74,8 @@ export class PruneView implements View {
       h(
         'div',
         { class: 'options' },
-        h('span', { class: 'words' }, 'Keep at least', this.minKeep.element, '% of each group, in multiples of', this.roundTo.element),
+        h('span', { class: 'words' }, 'Keep at least', this.minKeep.element, '% of each group,'),
+        h('span', { class: 'words' }, 'in multiples of', this.roundTo.element),
         h('span', { class: 'words' }, 'spread', this.allocation.element),
       ),
       this.note,

@@ -100,7 +100,7 @@ export class RanksView implements View {
     if (any('view', 'data', 'model', 'job', 'ranks', 'partial', 'engineDied')) this.drawControls(state);
     if (any('rankError', 'engineDied')) this.error.set(state.engineDied ? null : state.rankError);
     if (any('rankNote', 'ranks', 'partial', 'view')) this.drawNote(state);
-    if (any('ranks', 'partial', 'view', 'model', 'data', 'job')) this.drawResults(state);
+    if (any('ranks', 'partial', 'view', 'model', 'data', 'job', 'rankError')) this.drawResults(state);
   }
 
   private drawControls(state: AppState): void {
@@ -198,16 +198,18 @@ export class RanksView implements View {
       fill(this.empty, emptyState('Nothing to rank', `This model has no prunable group of units${reason ? ` (${model.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`));
       return;
     }
+    if (state.rankError) {
+      fill(this.empty);
+      this.empty.dataset.key = '';
+      return;
+    }
     const about = method(state.view.method);
-    const ready = (state.data.status === 'ready' || !about.data) && !state.engineDied;
-    const text = `${about.about} ${about.metric ? 'Bars appear while the values converge; Stop keeps what was computed.' : ''}`;
-    const key = `${text}${ready}`;
-    if (this.empty.dataset.key === key && this.empty.childNodes.length) return;
-    this.empty.dataset.key = key;
-    fill(
-      this.empty,
-      emptyState(`No ${about.label} yet`, text, ready ? { label: 'Rank now', onClick: () => this.start(false) } : undefined),
-    );
+    const label = about.label.charAt(0).toUpperCase() + about.label.slice(1);
+    const how = about.sampled ? 'Bars appear while the values converge, and Stop keeps what was computed.' : '';
+    const text = `${about.about} Press Rank above. ${how}`;
+    if (this.empty.dataset.key === text && this.empty.childNodes.length) return;
+    this.empty.dataset.key = text;
+    fill(this.empty, emptyState(`${label}: not computed yet`, text));
   }
 
   private drawGroup(state: AppState): void {
