@@ -64,6 +64,18 @@ export function randomFeeds(
         Int32Array.from({ length: size }, () => Math.floor(random() * 4)),
         shape,
       );
+    else if (type === 9)
+      feeds[input.name] = new ort.Tensor(
+        'bool',
+        Uint8Array.from({ length: size }, () => (random() < 0.5 ? 1 : 0)),
+        shape,
+      );
+    else if (type === 10)
+      feeds[input.name] = new ort.Tensor(
+        'float16',
+        Uint16Array.from({ length: size }, () => halfBits(normal())),
+        shape,
+      );
     else if (type === 2)
       feeds[input.name] = new ort.Tensor(
         'uint8',
@@ -73,6 +85,15 @@ export function randomFeeds(
     else feeds[input.name] = new ort.Tensor('float32', Float32Array.from({ length: size }, normal), shape);
   }
   return feeds;
+}
+
+/** Bits of the half-precision number nearest below |x| with the sign of x; test inputs need no exact rounding. */
+function halfBits(x: number): number {
+  const magnitude = Math.min(Math.abs(x), 60000);
+  if (magnitude < 2 ** -14) return 0;
+  const exponent = Math.floor(Math.log2(magnitude));
+  const fraction = Math.floor((magnitude / 2 ** exponent - 1) * 1024);
+  return (x < 0 ? 0x8000 : 0) | ((exponent + 15) << 10) | fraction;
 }
 
 /** max|a−b| / max|b| per output, worst output. */
