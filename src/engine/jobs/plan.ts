@@ -3,6 +3,7 @@ import { SecateurError } from '../../errors.ts';
 import type { MetricName } from '../../formats.ts';
 import { makePlan } from '../../pruning/plan/make-plan.ts';
 import type { PlanResult, PlanSearch } from '../../pruning/plan/make-plan.ts';
+import { defaultMeasurements } from '../../pruning/plan/max-drop.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
@@ -45,7 +46,7 @@ async function searchPlan(params: PlanParams, model: OpenModel, context: JobCont
   const data = await openData(model, params.data);
   const metric = params.metric ? chooseMetric(data, params.metric) : dropMetric(data);
   const device = await chooseDevice(params.device, []);
-  const most = 64;
+  const most = defaultMeasurements(model.structure().groups);
   await checkpoint(context);
   context.progress({ fraction: 0, note: `searching for the smallest model: preparing to measure ${metric}` });
   return withGatedModel(model, data, metric, device, (gated) => {

@@ -4,7 +4,7 @@ import type { KeepSets } from '../../units/types.ts';
 import { predictCost } from './cost-model.ts';
 import type { Cost } from './cost-model.ts';
 import { cutAt } from './cut.ts';
-import { searchMaxDrop } from './max-drop.ts';
+import { defaultMeasurements, searchMaxDrop } from './max-drop.ts';
 import type { Measure, MeasuredPoint } from './max-drop.ts';
 import { removalOrder } from './removal-order.ts';
 import type { CostKind } from './removal-order.ts';
@@ -18,7 +18,7 @@ export interface PlanSearch {
   signal?: AbortSignal;
   /** After each measurement; `count` of at most `maxMeasurements`. */
   onMeasured?: (point: MeasuredPoint, count: number) => void;
-  /** Default 64. */
+  /** Default: `defaultMeasurements(groups)`. */
   maxMeasurements?: number;
 }
 
@@ -80,7 +80,7 @@ export async function makePlan(
     const result = await searchMaxDrop(groups, order, terms, search.measure, {
       drop: target.value,
       objective: settings.objective,
-      maxMeasurements: search.maxMeasurements ?? 64,
+      maxMeasurements: search.maxMeasurements ?? defaultMeasurements(groups),
       signal: search.signal,
       onMeasured: search.onMeasured,
     });

@@ -37,6 +37,11 @@ const GRID = 8;
 /** Steps in which the common share of the groups' own limits is looked for. */
 const SHARES = 32;
 
+/** Measurements of a search when no limit is given: room for step 2 below (about ten for each group), 64 to 240. */
+export function defaultMeasurements(groups: readonly Pick<PlannableGroup, 'prunable'>[]): number {
+  return Math.min(240, Math.max(64, 24 + 10 * groups.filter((g) => g.prunable).length));
+}
+
 /** Part of what a group could still lose that is tried at first when a cut is extended. */
 const CHUNK = 8;
 
