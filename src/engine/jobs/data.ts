@@ -55,7 +55,9 @@ export async function openData(model: OpenModel, spec: DataSpec): Promise<OpenDa
     } else if (spec.path) {
       warnings.push(`The data has only ${all.samples} samples: nothing is held out.`);
     }
-    const reading = await readOutput(model.structure().model, all, { output: spec.output });
+    const reading = await readOutput(model.structure().model, all, { output: spec.output }).catch((thrown: unknown) => {
+      throw asBadModel(thrown, model.path);
+    });
     return {
       key,
       all,
@@ -67,6 +69,13 @@ export async function openData(model: OpenModel, spec: DataSpec): Promise<OpenDa
       ref: { path: spec.path ?? 'synthetic', fingerprint: all.fingerprint, samples: search.samples },
     };
   });
+}
+
+/** A first run that fails tells of the model or its data, not of the job: bad input, unless memory ran out. */
+function asBadModel(thrown: unknown, path: string): unknown {
+  if (!(thrown instanceof SecateurError) || thrown.code !== 'runtime' || /memory/.test(thrown.message)) return thrown;
+  const message = thrown.message.replace('onnxruntime does not run the model', `onnxruntime does not run ${path}`);
+  return new SecateurError('bad-model', message, thrown.hint, { cause: thrown });
 }
 
 /** The metric that was asked for, or the default. @throws SecateurError 'usage' when the data does not allow it */

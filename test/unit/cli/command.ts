@@ -1,5 +1,5 @@
 /** Builds the command line and its engine once per run of the tests, aside from dist/, and runs it. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import esbuild from 'esbuild';
@@ -41,12 +41,31 @@ export interface Outcome {
 
 /** Runs `secateur …args`; never throws. */
 export function secateur(...args: string[]): Promise<Outcome> {
+  return secateurWith({}, ...args);
+}
+
+/** The same with other environment variables. */
+export function secateurWith(env: Record<string, string>, ...args: string[]): Promise<Outcome> {
   if (!built) throw new Error('buildCommand first');
   return new Promise((done) => {
-    execFile(process.execPath, [join(built!, 'cli.mjs'), ...args], { maxBuffer: 64 << 20, cwd: root }, (error, stdout, stderr) => {
+    execFile(process.execPath, [join(built!, 'cli.mjs'), ...args], { maxBuffer: 64 << 20, cwd: root, env: { ...process.env, ...env } }, (error, stdout, stderr) => {
       done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
     });
   });
+}
+
+/** Starts `secateur …args`, sends it an interrupt when `ready` says so of what it has printed on stderr, and waits. */
+export function interrupted(ready: (stderr: string) => boolean, ...args: string[]): Promise<Outcome> {
+  if (!built) throw new Error('buildCommand first');
+  const child = spawn(process.execPath, [join(built, 'cli.mjs'), ...args], { cwd: root });
+  const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
+  let sent = false;
+  child.stdout.on('data', (data: Buffer) => (outcome.stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => {
+    outcome.stderr += data.toString();
+    if (!sent && ready(outcome.stderr)) sent = child.kill('SIGINT');
+  });
+  return new Promise((done) => child.on('close', (code) => done({ ...outcome, code: code ?? -1 })));
 }
 
 /** The one line that a failure prints, without progress and notes. */
