@@ -4,8 +4,8 @@ import { registerCommands } from './vscode/commands.ts';
 import { ReportDocuments } from './vscode/compare.ts';
 import { EngineService } from './vscode/engine-service.ts';
 import { HostActions } from './vscode/host-actions.ts';
+import { Memory } from './vscode/memory.ts';
 import { ModelEditorProvider } from './vscode/model-editor.ts';
-import { RanksStore } from './vscode/ranks-store.ts';
 
 let engine: EngineService | undefined;
 
@@ -15,19 +15,15 @@ export function activate(context: vscode.ExtensionContext): void {
   process.env.ORT_DISABLE_TELEMETRY = '1';
   const log = vscode.window.createOutputChannel('Secateur', { log: true });
   engine = new EngineService(vscode.Uri.joinPath(context.extensionUri, 'dist', ENGINE_FILE).fsPath, log);
-  const memento = context.workspaceState;
+  const memory = new Memory(context, log);
   const actions = new HostActions(engine, log);
-  const editors = new ModelEditorProvider(
-    context.extensionUri,
-    { engine, ranks: new RanksStore(context, log), memento, log },
-    actions,
-  );
+  const editors = new ModelEditorProvider(context.extensionUri, { engine, memory, log }, actions);
   context.subscriptions.push(
     log,
     engine,
     ModelEditorProvider.register(editors),
     ReportDocuments.register(),
-    registerCommands({ editors, engine, actions, memento, log }),
+    registerCommands({ editors, engine, actions, memory, log }),
   );
   log.info(
     `Secateur ${context.extension.packageJSON.version} on ${process.platform}-${process.arch}, node ${process.version}`,

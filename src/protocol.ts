@@ -137,6 +137,8 @@ export interface ViewState {
   allocation?: Allocation;
   /** Metric that the live card measures; null: accuracy where the data allows it, else the first one. */
   judge?: MetricName | null;
+  /** When it was saved, in milliseconds since 1970: the newer of two copies holds. */
+  savedAt?: number;
   /** Earlier measured points of the curve. */
   history: { keep: KeepByGroup; macs: number; parameters: number; value: number }[];
 }
@@ -150,6 +152,8 @@ export interface HostMethods {
       /** Last ranks of this model in this workspace, and the last of each method; check `model.sha256` for staleness. */
       ranks: Ranks | null;
       ranksByMethod: Partial<Record<MethodName, Ranks>>;
+      /** Of the last prune of this model. */
+      report: PruneReport | null;
       /** A job of this model that is still running: it was started before the view was hidden or reloaded. */
       job: JobInfo | null;
     };

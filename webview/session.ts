@@ -50,7 +50,9 @@ export class Session {
     try {
       const hello = await this.rpc.request('hello', { state: saved });
       const choices = hello.dataChoices ?? [];
-      const view = { ...DEFAULT_VIEW, ...hello.defaults, ...saved };
+      // A reload of the window may bring back an older copy than the host has.
+      const newer = saved && (saved.savedAt ?? 0) >= (hello.defaults.savedAt ?? 0) ? saved : null;
+      const view = { ...DEFAULT_VIEW, ...hello.defaults, ...newer };
       if (!view.data) view.data = { path: choices[0]?.path ?? null, seed: 0 };
       const ranks = { ...hello.ranksByMethod };
       if (hello.ranks && !ranks[hello.ranks.method]) ranks[hello.ranks.method] = hello.ranks;
@@ -59,6 +61,7 @@ export class Session {
         dataChoices: choices,
         view,
         ranks,
+        report: hello.report ?? this.store.state.report,
         job: hello.job ? { ...hello.job, stoppable: true } : null,
       });
     } catch (thrown) {
@@ -344,7 +347,8 @@ export class Session {
 
   private saveNow(): void {
     clearTimeout(this.saveTimer);
-    const { view, report, host } = this.store.state;
+    const { report, host } = this.store.state;
+    const view = { ...this.store.state.view, savedAt: Date.now() };
     if (host.status !== 'ready') return;
     this.api.setState({ view, report } satisfies Saved);
     void this.rpc.request('save-state', { state: view }).catch(() => null);

@@ -5,6 +5,7 @@ import { compareModels } from './compare.ts';
 import { labelOf, proposeData } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
 import type { HostActions } from './host-actions.ts';
+import type { Memory } from './memory.ts';
 import type { ModelEditorProvider } from './model-editor.ts';
 import { dataSpec } from './settings.ts';
 
@@ -12,7 +13,7 @@ export interface CommandServices {
   editors: ModelEditorProvider;
   engine: EngineService;
   actions: HostActions;
-  memento: vscode.Memento;
+  memory: Memory;
   log: vscode.LogOutputChannel;
 }
 

@@ -3,7 +3,6 @@ import * as vscode from 'vscode';
 import { compareMarkdown } from './compare-markdown.ts';
 import type { CommandServices } from './commands.ts';
 import { defaultsFromSettings } from './settings.ts';
-import { currentData } from './view-memory.ts';
 
 const SCHEME = 'secateur-report';
 
@@ -33,7 +32,7 @@ export class ReportDocuments implements vscode.TextDocumentContentProvider {
 
 /** Runs a comparison of two models on the first one's data, with progress that can be cancelled, and shows the report. */
 export async function compareModels(services: CommandServices, a: vscode.Uri, b: vscode.Uri): Promise<void> {
-  const data = await currentData(services.memento, a);
+  const data = await services.memory.currentData(a);
   const names = `${basename(a.fsPath)} and ${basename(b.fsPath)}`;
   const options = { location: vscode.ProgressLocation.Notification, title: `Comparing ${names}`, cancellable: true };
   const report = await vscode.window.withProgress(options, (progress, token) => {

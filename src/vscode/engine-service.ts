@@ -1,7 +1,10 @@
 import * as vscode from 'vscode';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
 import type { EngineExit, RequestOptions } from '../engine/process/client.ts';
+import { asSecateurError } from '../errors.ts';
 import { EngineClient } from '../engine/process/client.ts';
+
+const LONG: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare', 'plan']);
 
 /**
  * The one engine process of this window. Starts with the first request; tells the user once when it dies and offers
@@ -35,16 +38,17 @@ export class EngineService implements vscode.Disposable {
   ): Promise<ResultOf<M>> {
     const started = performance.now();
     const took = (): string => `${Math.round(performance.now() - started)} ms`;
-    this.log.debug(`${method} started`);
+    // What a person waits for is worth a line; the rest is for those who ask for it.
+    const note = (line: string): void => (LONG.has(method) ? this.log.info(line) : this.log.debug(line));
+    note(`${method} started`);
     try {
       const result = await this.client.request(method, params, options);
-      this.log.debug(`${method} done in ${took()}, engine process ${this.client.pid}`);
+      note(`${method} done in ${took()}, engine process ${this.client.pid}`);
       return result;
     } catch (error) {
-      const line = error instanceof Error ? error.message : String(error);
-      if (options.signal?.aborted || line === 'The job was cancelled.')
-        this.log.debug(`${method} cancelled after ${took()}`);
-      else this.log.error(`${method} failed after ${took()}: ${line}`);
+      const { code, message } = asSecateurError(error);
+      if (code === 'cancelled') note(`${method} cancelled after ${took()}`);
+      else this.log.error(`${method} failed after ${took()}: ${message}`);
       throw error;
     }
   }

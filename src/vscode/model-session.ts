@@ -3,14 +3,13 @@ import { basename } from 'node:path';
 import * as vscode from 'vscode';
 import { SecateurError } from '../errors.ts';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
-import type { MethodName, PruneReport, Ranks } from '../formats.ts';
+import type { PruneReport, Ranks } from '../formats.ts';
 import type { HostEvent, HostMethods, JobInfo, Progress, ViewState } from '../protocol.ts';
 import { dataToBeginWith, labelOf, proposeData } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
-import type { RanksByMethod, RanksStore } from './ranks-store.ts';
+import type { Memory, StoredRanks } from './memory.ts';
 import { mergeRanks } from './merge-ranks.ts';
 import { dataSpec, defaultsFromSettings } from './settings.ts';
-import { savedView, saveView } from './view-memory.ts';
 
 /** Jobs that go on while nobody looks. The others only serve a view and end with it. */
 const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare']);
@@ -34,8 +33,7 @@ interface Job {
 
 export interface SessionServices {
   engine: EngineService;
-  ranks: RanksStore;
-  memento: vscode.Memento;
+  memory: Memory;
   log: vscode.LogOutputChannel;
 }
 
@@ -50,7 +48,7 @@ export class ModelSession implements vscode.Disposable {
   private readonly jobs = new Set<Job>();
   private readonly disposables: vscode.Disposable[] = [];
   private inspected: { stamp: string; result: Promise<ResultOf<'inspect'>> } | null = null;
-  private stored: Promise<{ last: MethodName | null; byMethod: RanksByMethod }> | null = null;
+  private stored: Promise<StoredRanks> | null = null;
   /** What a command wants to be shown as soon as a view is there. */
   private waitingEvents: HostEvent[] = [];
 
@@ -70,9 +68,14 @@ export class ModelSession implements vscode.Disposable {
 
   /** A view has started: what it needs to draw itself. Its events follow the answer. */
   async hello(view: View): Promise<HostMethods['hello']['result']> {
-    const [{ last, byMethod }, dataChoices] = await Promise.all([this.storedRanks(), proposeData(this.path)]);
+    const { memory } = this.services;
+    const [{ last, byMethod }, saved, report, dataChoices] = await Promise.all([
+      this.storedRanks(),
+      memory.views.load(this.path),
+      memory.reports.load(this.path),
+      proposeData(this.path),
+    ]);
     this.views.add(view);
-    const saved = savedView(this.services.memento, this.uri);
     const begin = dataToBeginWith(dataChoices);
     const data = saved?.data ?? dataSpec(this.uri, begin);
     if (data.path !== null && !dataChoices.some(({ path }) => path === data.path)) {
@@ -87,6 +90,7 @@ export class ModelSession implements vscode.Disposable {
       dataChoices,
       ranks: last === null ? null : (byMethod[last] ?? null),
       ranksByMethod: byMethod,
+      report: report ?? null,
       job: job?.info ?? null,
     };
   }
@@ -102,7 +106,7 @@ export class ModelSession implements vscode.Disposable {
   }
 
   saveState(state: ViewState): Promise<void> {
-    return saveView(this.services.memento, this.uri, state);
+    return this.services.memory.views.save(this.path, state);
   }
 
   /** Sends to the views that are there, or keeps it for the first that comes. */
@@ -146,8 +150,7 @@ export class ModelSession implements vscode.Disposable {
     try {
       const result = await work;
       if (method === 'rank') await this.keepRanks(job, result as Ranks);
-      // The page that asked for the prune is gone: the report waits for the next one.
-      if (method === 'prune' && !job.view) this.deliver({ type: 'report', report: result as PruneReport });
+      if (method === 'prune') await this.keepReport(job, result as PruneReport);
       return result;
     } finally {
       this.jobs.delete(job);
@@ -183,8 +186,10 @@ export class ModelSession implements vscode.Disposable {
     }
   }
 
-  private storedRanks(): Promise<{ last: MethodName | null; byMethod: RanksByMethod }> {
-    return (this.stored ??= this.services.ranks.load(this.path));
+  private storedRanks(): Promise<StoredRanks> {
+    const load = async (): Promise<StoredRanks> =>
+      (await this.services.memory.ranks.load(this.path)) ?? { last: null, byMethod: {} };
+    return (this.stored ??= load());
   }
 
   private async keepRanks(job: Job, ranks: Ranks): Promise<void> {
@@ -194,7 +199,12 @@ export class ModelSession implements vscode.Disposable {
     const stored = { last: ranks.method, byMethod: { ...byMethod, [ranks.method]: merged } };
     this.stored = Promise.resolve(stored);
     this.tellOthers(job, { type: 'ranks', ranks: merged });
-    await this.services.ranks.save(this.path, stored.last, stored.byMethod);
+    await this.services.memory.ranks.save(this.path, stored);
+  }
+
+  private async keepReport(job: Job, report: PruneReport): Promise<void> {
+    this.tellOthers(job, { type: 'report', report });
+    await this.services.memory.reports.save(this.path, report);
   }
 
   private afterHello(view: View): void {

@@ -7,6 +7,11 @@ export function wholeNumber(text) {
   return Number(found?.replace(/\D/g, '') ?? NaN);
 }
 
+/** Text as a reader sees it: numbers are written with no-break spaces. */
+export async function read(locator, property = 'innerText') {
+  return (await locator[property]()).replace(/[\u00a0\u202f]/g, ' ').trim();
+}
+
 export class Editor {
   constructor(workbench) {
     this.workbench = workbench;
@@ -44,12 +49,12 @@ export class Editor {
   }
 
   dropdown(label) {
-    return this.find(`vscode-dropdown[aria-label="${label}"]`);
+    return this.find(`vscode-dropdown[aria-label^="${label}"]`);
   }
 
   /** What a list has chosen, as shown. */
   async chosen(label) {
-    return (await this.dropdown(label).locator('vscode-option[aria-selected=true]').first().textContent())?.trim();
+    return read(this.dropdown(label).locator('vscode-option[aria-selected=true]').first(), 'textContent');
   }
 
   /** Chooses the option whose label contains `text`. */
@@ -81,10 +86,10 @@ export class Editor {
   }
 
   async waitForData() {
-    await until('the data is described', async () => /sample/.test(await this.find('.data-facts').innerText()), {
+    await until('the data is described', async () => /sample/.test(await read(this.find('.data-facts'))), {
       timeout: 30_000,
     });
-    return this.find('.data-facts').innerText();
+    return read(this.find('.data-facts'));
   }
 
   async jobRunning() {
@@ -108,9 +113,9 @@ export class Editor {
     return until(
       'the cut is measured',
       async () => {
-        const status = await this.find('.live-status').innerText();
+        const status = await read(this.find('.live-status'));
         if (/measuring|not measured/i.test(status)) return null;
-        return { value: await this.find('.live-value').innerText(), status };
+        return { value: await read(this.find('.live-value')), status };
       },
       { timeout },
     );
@@ -119,6 +124,6 @@ export class Editor {
   /** A row of the report: `[before, after]` as shown. */
   async reportRow(label) {
     const cells = this.find('.report-table tr', { has: this.find('th', { hasText: label }) }).locator('td');
-    return [await cells.nth(0).innerText(), await cells.nth(1).innerText()];
+    return [await read(cells.nth(0)), await read(cells.nth(1))];
   }
 }

@@ -125,18 +125,21 @@ export class Workbench {
     );
   }
 
-  /** Answers VS Code's own file dialog (the one inside the page). */
-  async fileDialog(path) {
-    const input = this.page.locator('.quick-input-widget:visible input.input');
-    await input.waitFor({ timeout: 15_000 });
-    const proposed = await until('the proposal of the dialog', () => input.inputValue());
-    await input.fill(path ?? proposed);
-    // Enter before the dialog has resolved the new text picks the old one; OK waits for it.
-    await this.page
-      .locator('.quick-input-widget:visible')
-      .getByRole('button', { name: /^(OK|Prune & Export|Use as Data|Save|Open)$/ })
-      .first()
-      .click();
+  /**
+   * Answers VS Code's own file dialog (the one inside the page) with `path`, or with what it proposes.
+   * @param expected what the proposal ends with: it is filled in after the dialog has opened
+   */
+  async fileDialog(expected, path) {
+    const dialog = this.page.locator('.quick-input-widget:visible');
+    const input = dialog.locator('input.input');
+    await input.waitFor({ timeout: 20_000 });
+    const proposed = await until(`a proposal that ends with ${expected}`, async () => {
+      const value = await input.inputValue();
+      return value.endsWith(expected) && value;
+    });
+    if (path) await input.fill(path);
+    await dialog.locator('.quick-input-action .monaco-button').first().click();
+    await dialog.waitFor({ state: 'hidden' });
     return proposed;
   }
 

@@ -18,6 +18,7 @@ export function playwright() {
 /** No dialogs, no side bars, no network: the window shows the explorer and the editor. */
 const SETTINGS = {
   'chat.disableAIFeatures': true,
+  'explorer.compactFolders': false,
   'extensions.autoCheckUpdates': false,
   'extensions.autoUpdate': false,
   'extensions.ignoreRecommendations': true,

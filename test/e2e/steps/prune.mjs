@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { read } from '../editor.mjs';
 import { until } from '../harness.mjs';
 import { accuracy, outputs, readNpz, secateur, zeroedModel } from '../verify.mjs';
 
@@ -24,7 +25,7 @@ export async function pruneModel({ harness, workbench, editor, model }) {
     await workbench.page.mouse.down();
     for (const share of [0.65, 0.7, 0.75, 0.8]) await workbench.page.mouse.move(...at(share));
     await workbench.page.mouse.up();
-    await until('the text of the slider', async () => percentage(await editor.find('.slider-text').innerText()) < 0.95);
+    await until('the text of the slider', async () => percentage(await read(editor.find('.slider-text'))) < 0.95);
     const { value, status } = await editor.measured();
     assert.match(value, /\d/);
     assert.match(status, /400 samples/);
@@ -52,10 +53,9 @@ export async function pruneModel({ harness, workbench, editor, model }) {
   await harness.check('Prune & export writes a checked file and shows the report', async () => {
     shown = await editor.measured();
     await editor.click('Prune & export');
-    const proposed = await workbench.fileDialog();
-    assert.equal(proposed, out);
+    assert.equal(await workbench.fileDialog('.onnx'), out);
     await editor.find('.report h2', { hasText: 'Exported and checked' }).waitFor({ timeout: 60_000 });
-    assert.match(await editor.find('.proof').innerText(), /Outputs equal to the gated model/);
+    assert.match(await read(editor.find('.proof')), /Outputs equal to the gated model/);
     assert.ok(existsSync(out));
     assert.ok(readFileSync(model).equals(before), 'the original was changed');
   });
@@ -78,7 +78,7 @@ export async function pruneModel({ harness, workbench, editor, model }) {
 
   await harness.check('its outputs are those of the original with the same units closed', async () => {
     await editor.click('Copy CLI command');
-    await workbench.fileDialog(plan);
+    await workbench.fileDialog('.plan.json', plan);
     await until('the plan', () => existsSync(plan));
     const { groups } = JSON.parse(await until('the written plan', () => readFileSync(plan, 'utf8')));
     const report = await secateur('inspect', model);

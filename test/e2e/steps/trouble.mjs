@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { read } from '../editor.mjs';
 import { until } from '../harness.mjs';
 
 /** Engine processes of this test: those whose home is ours. */
@@ -23,7 +24,7 @@ function enginesOf(home) {
 export async function surviveTrouble({ harness, workbench, editor, home, model }) {
   await harness.check('a killed engine is reported, and everything works after a restart', async () => {
     await editor.show('ranks');
-    await editor.choose('Evaluations per group', '50');
+    await editor.choose('Evaluations per group', '50 000');
     await editor.choose('Stop when the ranking', 'no tolerance');
     await editor.click('Rank');
     await until('a running job', async () => (await editor.jobRunning()) && (await editor.bars()) > 0, {
@@ -40,7 +41,7 @@ export async function surviveTrouble({ harness, workbench, editor, home, model }
     await editor.find('.banner.error').locator('vscode-button', { hasText: 'Restart engine' }).click();
     await editor.find('.banner.error').waitFor({ state: 'detached' });
     await editor.waitForData();
-    await editor.choose('Evaluations per group', '200 ');
+    await editor.choose('Evaluations per group', '200 evaluations');
     await editor.choose('Which groups', 'this group');
     await editor.click('Rank');
     await editor.jobEnds();
@@ -53,7 +54,7 @@ export async function surviveTrouble({ harness, workbench, editor, home, model }
     await (await workbench.showInExplorer('broken.onnx')).dblclick();
     const message = editor.find('.problem-message').first();
     await message.waitFor({ timeout: 20_000 });
-    const text = await message.innerText();
+    const text = await read(message);
     assert.match(text, /\w{3,}.*\.$/s);
     assert.doesNotMatch(text, /\bat .*:\d+|undefined|\bstack\b/);
     await workbench.command('View: Close Editor');
@@ -73,7 +74,7 @@ export async function surviveTrouble({ harness, workbench, editor, home, model }
     await workbench.command('Secateur: Prune Model');
     await until('the Prune view', async () => (await editor.view()) === 'Prune');
     await workbench.command('Secateur: Show Log');
-    await workbench.page.locator('.panel .output').first().waitFor({ timeout: 10_000 });
-    await workbench.command('View: Hide Panel').catch(() => workbench.command('View: Toggle Panel Visibility'));
+    await workbench.page.locator('.part.panel .view-line', { hasText: 'Secateur' }).first().waitFor();
+    await workbench.command('View: Toggle Panel Visibility');
   });
 }
