@@ -85,15 +85,26 @@ export class Pruning {
     const cuts = this.cutGroups(state);
     if (!model || cuts.length === 0) return null;
     const { view } = state;
-    const cost = ({ 'keep-params': 'parameters', 'keep-units': 'units' } as const)[view.target.kind as string] ?? 'macs';
-    return this.sweepOf(cuts, model, cost, method(view.method).comparable, view.allocation ?? 'global', view.frozen, view.minKeep);
+    const cost =
+      ({ 'keep-params': 'parameters', 'keep-units': 'units' } as const)[view.target.kind as string] ?? 'macs';
+    return this.sweepOf(
+      cuts,
+      model,
+      cost,
+      method(view.method).comparable,
+      view.allocation ?? 'global',
+      view.frozen,
+      view.minKeep,
+    );
   }
 
-  readonly predicted = memo((model: ReturnType<typeof inspection>, keep: KeepByGroup | null): Cost & { bytes: number | null } => {
-    if (!model) return { macs: 0, parameters: 0, bytes: null };
-    const cost = predictCost(model.costTerms, model.groups, keep, model.totals);
-    return { ...cost, bytes: predictBytes(model.model.bytes, model.totals.parameters, cost.parameters) };
-  });
+  readonly predicted = memo(
+    (model: ReturnType<typeof inspection>, keep: KeepByGroup | null): Cost & { bytes: number | null } => {
+      if (!model) return { macs: 0, parameters: 0, bytes: null };
+      const cost = predictCost(model.costTerms, model.groups, keep, model.totals);
+      return { ...cost, bytes: predictBytes(model.model.bytes, model.totals.parameters, cost.parameters) };
+    },
+  );
 
   prediction(state = this.store.state): Cost & { bytes: number | null } {
     return this.predicted(inspection(state), state.view.keep);
@@ -209,13 +220,20 @@ export class Pruning {
     } catch (thrown) {
       if (!mine()) return;
       const error = wireError(thrown);
-      this.store.set({ measured: error.code === 'cancelled' ? { status: 'idle' } : { status: 'error', signature, error } });
+      this.store.set({
+        measured: error.code === 'cancelled' ? { status: 'idle' } : { status: 'error', signature, error },
+      });
     } finally {
       if (mine()) this.measuring = null;
     }
   }
 
-  private requestMeasure(keep: KeepByGroup, metric: MetricName, signal: AbortSignal, onProgress: (p: Progress) => void): Promise<Measured> {
+  private requestMeasure(
+    keep: KeepByGroup,
+    metric: MetricName,
+    signal: AbortSignal,
+    onProgress: (p: Progress) => void,
+  ): Promise<Measured> {
     const { view } = this.store.state;
     return this.session.rpc.request(
       'measure',

@@ -76,9 +76,13 @@ export class Session {
   async loadModel(): Promise<void> {
     this.store.set({ model: { status: 'loading', progress: null }, stale: false });
     try {
-      const value = await this.rpc.request('inspect', {}, {
-        onProgress: (progress) => this.store.set({ model: { status: 'loading', progress } }),
-      });
+      const value = await this.rpc.request(
+        'inspect',
+        {},
+        {
+          onProgress: (progress) => this.store.set({ model: { status: 'loading', progress } }),
+        },
+      );
       const { view } = this.store.state;
       const known = new Set(value.groups.map((g) => g.id));
       const sizes = new Map(value.groups.map((g) => [g.id, g.size]));
@@ -116,7 +120,8 @@ export class Session {
       if (run !== this.dataRun) return;
       this.store.set({ data: { status: 'ready', value } });
       const now = this.store.state.view;
-      const allowed = (m: MetricName | null | undefined): MetricName | null => (m && value.metrics.includes(m) ? m : null);
+      const allowed = (m: MetricName | null | undefined): MetricName | null =>
+        m && value.metrics.includes(m) ? m : null;
       this.store.setView({ metric: allowed(now.metric), judge: allowed(now.judge) });
       this.onBasisChanged();
     } catch (thrown) {
@@ -195,7 +200,9 @@ export class Session {
       const done = count(made.groups.length);
       this.store.set({
         ranks: { ...this.store.state.ranks, [made.method]: merged },
-        rankNote: made.complete ? '' : `Stopped. What was computed by then is kept: ${done} of ${count(groups?.length ?? order.length)} groups.`,
+        rankNote: made.complete
+          ? ''
+          : `Stopped. What was computed by then is kept: ${done} of ${count(groups?.length ?? order.length)} groups.`,
       });
     } catch (thrown) {
       const error = wireError(thrown);
@@ -366,5 +373,10 @@ export function mergeRanks(old: Ranks | undefined, made: Ranks, order: readonly 
   if (!alike) return made;
   const byId = new Map([...old.groups, ...made.groups].map((g) => [g.id, g]));
   const ids = [...order.filter((id) => byId.has(id)), ...[...byId.keys()].filter((id) => !order.includes(id))];
-  return { ...made, groups: ids.map((id) => byId.get(id)!), complete: made.complete, seconds: old.seconds + made.seconds };
+  return {
+    ...made,
+    groups: ids.map((id) => byId.get(id)!),
+    complete: made.complete,
+    seconds: old.seconds + made.seconds,
+  };
 }

@@ -1,6 +1,14 @@
 import type { CostTerm, GroupInfo, GroupRanks, InspectReport, MethodName, PruneReport, Ranks } from '../src/formats.ts';
 import type {
-  DataChoice, DataSummary, EngineMethods, JobInfo, KeepByGroup, Measured, Progress, ViewState, WireError,
+  DataChoice,
+  DataSummary,
+  EngineMethods,
+  JobInfo,
+  KeepByGroup,
+  Measured,
+  Progress,
+  ViewState,
+  WireError,
 } from '../src/protocol.ts';
 
 /** Something that is fetched. `since` lets a view wait before it shows that it waits. */
@@ -140,11 +148,17 @@ export function shownRanks(state: AppState): { ranks: Ranks; stale: string | nul
   const ranks = state.ranks[state.view.method];
   if (!ranks || ranks.groups.length === 0) return null;
   const model = inspection(state);
-  if (model && ranks.model.sha256 !== model.model.sha256) return { ranks, stale: 'made from an earlier version of the model' };
-  if (state.data.status === 'ready' && ranks.data.fingerprint && ranks.data.fingerprint !== state.data.value.fingerprint) {
+  if (model && ranks.model.sha256 !== model.model.sha256)
+    return { ranks, stale: 'made from an earlier version of the model' };
+  if (
+    state.data.status === 'ready' &&
+    ranks.data.fingerprint &&
+    ranks.data.fingerprint !== state.data.value.fingerprint
+  ) {
     return { ranks, stale: 'made with other data' };
   }
-  if (ranks.metric && state.view.metric && ranks.metric !== state.view.metric) {
+  const metric = state.view.metric ?? (state.data.status === 'ready' ? state.data.value.metrics[0] : null);
+  if (ranks.metric && metric && ranks.metric !== metric) {
     return { ranks, stale: 'made for another metric' };
   }
   return { ranks, stale: null };

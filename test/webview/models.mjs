@@ -13,7 +13,16 @@ export function random(seed) {
 const SHA = '9f2c4b7a'.repeat(8);
 
 /** A chain of layers, each producing one group of units that the next consumes. The last is frozen: model output. */
-function chain({ name, sizes, names, spatial, kernel = 9, producer = 'pytorch 2.9.1', freeze = () => null, extras = 0 }) {
+function chain({
+  name,
+  sizes,
+  names,
+  spatial,
+  kernel = 9,
+  producer = 'pytorch 2.9.1',
+  freeze = () => null,
+  extras = 0,
+}) {
   const layers = [];
   const groups = [];
   const costTerms = [];
@@ -28,12 +37,42 @@ function chain({ name, sizes, names, spatial, kernel = 9, producer = 'pytorch 2.
     const parameters = k * size * previous + size;
     const macs = k * size * previous * side * side;
     const reason = last ? 'the units are the columns of the model output ‘logits’' : freeze(i);
-    layers.push({ name: id, op, parameters, macs, shape: last ? [1, size] : [1, size, side, side], activationBytes: size * side * side * 4, group: id });
+    layers.push({
+      name: id,
+      op,
+      parameters,
+      macs,
+      shape: last ? [1, size] : [1, size, side, side],
+      activationBytes: size * side * side * 4,
+      group: id,
+    });
     for (let e = 0; e < extras; e++) {
-      layers.push({ name: `${id}_${['relu', 'add', 'pool', 'mul', 'cast'][e % 5]}${e}`, op: ['Relu', 'Add', 'MaxPool', 'Mul', 'Cast'][e % 5], parameters: 0, macs: 0, shape: [1, size, side, side], activationBytes: size * side * side * 4 });
+      layers.push({
+        name: `${id}_${['relu', 'add', 'pool', 'mul', 'cast'][e % 5]}${e}`,
+        op: ['Relu', 'Add', 'MaxPool', 'Mul', 'Cast'][e % 5],
+        parameters: 0,
+        macs: 0,
+        shape: [1, size, side, side],
+        activationBytes: size * side * side * 4,
+      });
     }
-    costTerms.push({ layer: id, macs: k * side * side, parameters: k, factors: [before, { fixed: 0, groups: [{ id, multiplicity: 1 }] }] });
-    groups.push({ id, kind: last ? 'neuron' : 'channel', size, layers: [id], consumers: last ? [] : [names(i + 1)], parameters, macs, prunable: reason === null, ...(reason ? { reason } : {}) });
+    costTerms.push({
+      layer: id,
+      macs: k * side * side,
+      parameters: k,
+      factors: [before, { fixed: 0, groups: [{ id, multiplicity: 1 }] }],
+    });
+    groups.push({
+      id,
+      kind: last ? 'neuron' : 'channel',
+      size,
+      layers: [id],
+      consumers: last ? [] : [names(i + 1)],
+      parameters,
+      macs,
+      prunable: reason === null,
+      ...(reason ? { reason } : {}),
+    });
   });
   groups.forEach((g, i) => {
     if (i + 1 < layers.length && groups[i + 1]) g.macs += Math.round(groups[i + 1].macs * 0.5);
@@ -45,7 +84,14 @@ function chain({ name, sizes, names, spatial, kernel = 9, producer = 'pytorch 2.
   };
   const prunable = groups.filter((g) => g.prunable);
   return {
-    model: { path: `/home/mira/models/${name}`, sha256: SHA, bytes: totals.parameters * 4 + 12_345, opset: 17, irVersion: 8, producer },
+    model: {
+      path: `/home/mira/models/${name}`,
+      sha256: SHA,
+      bytes: totals.parameters * 4 + 12_345,
+      opset: 17,
+      irVersion: 8,
+      producer,
+    },
     totals,
     inputs: [{ name: 'input', type: 'float32', shape: ['batch', 3, spatial(0), spatial(0)] }],
     outputs: [{ name: 'logits', type: 'float32', shape: ['batch', sizes[sizes.length - 1]] }],
@@ -64,7 +110,9 @@ function chain({ name, sizes, names, spatial, kernel = 9, producer = 'pytorch 2.
 }
 
 const long = (i) =>
-  `/model/backbone/stages.${i % 5}/blocks.${i}/residual_branch/depthwise_separable_convolution_with_a_very_long_exported_module_name/expansion/projection/normalised/conv_${i}/Conv_output_of_the_${i}th_layer`.padEnd(200, '_').slice(0, 200);
+  `/model/backbone/stages.${i % 5}/blocks.${i}/residual_branch/depthwise_separable_convolution_with_a_very_long_exported_module_name/expansion/projection/normalised/conv_${i}/Conv_output_of_the_${i}th_layer`
+    .padEnd(200, '_')
+    .slice(0, 200);
 
 export const models = {
   resnet: () =>
@@ -76,23 +124,49 @@ export const models = {
       extras: 2,
       freeze: (i) => (i === 2 ? 'Reshape with a computed shape mixes the axis' : null),
     }),
-  tiny: () => ({ ...chain({ name: 'one.onnx', sizes: [1, 2], names: (i) => ['conv', 'fc'][i], spatial: (i) => [4, 1][i] }) }),
+  tiny: () => ({
+    ...chain({ name: 'one.onnx', sizes: [1, 2], names: (i) => ['conv', 'fc'][i], spatial: (i) => [4, 1][i] }),
+  }),
   wide: () =>
     chain({
-      name: 'wide-mlp.onnx', sizes: [10_000, 512, 10], names: (i) => ['up_projection', 'down', 'head'][i], spatial: () => 1, kernel: 1, producer: 'tf2onnx 1.16',
+      name: 'wide-mlp.onnx',
+      sizes: [10_000, 512, 10],
+      names: (i) => ['up_projection', 'down', 'head'][i],
+      spatial: () => 1,
+      kernel: 1,
+      producer: 'tf2onnx 1.16',
     }),
   many: () =>
     chain({
-      name: `${long(7).replaceAll('/', '_')}.onnx`, sizes: Array.from({ length: 500 }, (_, i) => [64, 128, 256][i % 3]).concat(1000),
-      names: long, spatial: (i) => Math.max(1, 56 >> Math.floor(i / 100)), extras: 19, freeze: (i) => (i % 11 === 5 ? 'the axis is split by an op that is not understood (com.acme.Shuffle)' : null),
+      name: `${long(7).replaceAll('/', '_')}.onnx`,
+      sizes: Array.from({ length: 500 }, (_, i) => [64, 128, 256][i % 3]).concat(1000),
+      names: long,
+      spatial: (i) => Math.max(1, 56 >> Math.floor(i / 100)),
+      extras: 19,
+      freeze: (i) => (i % 11 === 5 ? 'the axis is split by an op that is not understood (com.acme.Shuffle)' : null),
     }),
   nothing: () => {
-    const m = chain({ name: 'relu-only.onnx', sizes: [8, 4], names: (i) => ['a', 'b'][i], spatial: () => 8, freeze: () => 'the units are read by ‘TopK’, which orders them' });
+    const m = chain({
+      name: 'relu-only.onnx',
+      sizes: [8, 4],
+      names: (i) => ['a', 'b'][i],
+      spatial: () => 8,
+      freeze: () => 'the units are read by ‘TopK’, which orders them',
+    });
     return { ...m, prunable: { parameters: 0, macs: 0 } };
   },
   empty: () => {
     const m = chain({ name: 'add.onnx', sizes: [2], names: () => 'x', spatial: () => 2 });
-    return { ...m, groups: [], layers: [{ name: 'Add_0', op: 'Add', parameters: 0, macs: 0, shape: ['N', 4], activationBytes: null }], costTerms: [], totals: { parameters: 0, macs: 0, nodes: 1 }, prunable: { parameters: 0, macs: 0 }, metadata: {}, model: { ...m.model, bytes: 214, producer: '' } };
+    return {
+      ...m,
+      groups: [],
+      layers: [{ name: 'Add_0', op: 'Add', parameters: 0, macs: 0, shape: ['N', 4], activationBytes: null }],
+      costTerms: [],
+      totals: { parameters: 0, macs: 0, nodes: 1 },
+      prunable: { parameters: 0, macs: 0 },
+      metadata: {},
+      model: { ...m.model, bytes: 214, producer: '' },
+    };
   },
 };
 
@@ -100,25 +174,44 @@ export const models = {
 export function groupRanks(group, seed, done, noSignal = false) {
   const next = random(seed + group.size * 31 + group.id.length);
   const units = Array.from({ length: group.size }, (_, index) => {
-    const truth = noSignal ? 0.004 : 0.9 * next() ** 4 / Math.sqrt(group.size) - 0.004 * next();
+    const truth = noSignal ? 0.004 : (0.9 * next() ** 4) / Math.sqrt(group.size) - 0.004 * next();
     const stderr = (noSignal ? 0.01 : 0.002 + 0.03 / Math.sqrt(group.size)) / Math.sqrt(0.15 + 6 * done);
     const wobble = (next() - 0.5) * stderr * 2;
     return { index, score: truth + wobble, stderr };
   });
   const sum = units.reduce((s, u) => s + u.score, 0);
   return {
-    id: group.id, kind: group.kind, layers: group.layers, size: group.size, value: { full: -0.0842, empty: -0.0842 - sum },
-    evaluations: Math.round(2000 * done), units, noSignal: done >= 1 ? noSignal : undefined, seconds: 1.2 * done,
+    id: group.id,
+    kind: group.kind,
+    layers: group.layers,
+    size: group.size,
+    value: { full: -0.0842, empty: -0.0842 - sum },
+    evaluations: Math.round(2000 * done),
+    units,
+    noSignal: done >= 1 ? noSignal : undefined,
+    seconds: 1.2 * done,
   };
 }
 
-export function ranksOf(model, data, { method = 'shapley', metric = 'cross-entropy', groups, complete = true, noSignal = false } = {}) {
+export function ranksOf(
+  model,
+  data,
+  { method = 'shapley', metric = 'cross-entropy', groups, complete = true, noSignal = false } = {},
+) {
   const chosen = model.groups.filter((g) => g.prunable && (!groups || groups.includes(g.id)));
   return {
     format: 'secateur-ranks/1',
     model: { path: model.model.path, sha256: model.model.sha256, bytes: model.model.bytes },
     data: { path: data.path ?? 'synthetic', fingerprint: data.fingerprint, samples: data.samples },
-    method, metric, seed: 0, device: 'cpu', budget: 2000, tolerance: 0.05, seconds: 8.4, complete,
-    groups: chosen.map((g, i) => groupRanks(g, 7 + i, 1, noSignal)), warnings: [],
+    method,
+    metric,
+    seed: 0,
+    device: 'cpu',
+    budget: 2000,
+    tolerance: 0.05,
+    seconds: 8.4,
+    complete,
+    groups: chosen.map((g, i) => groupRanks(g, 7 + i, 1, noSignal)),
+    warnings: [],
   };
 }

@@ -14,14 +14,22 @@ const types = { '.js': 'text/javascript', '.css': 'text/css', '.ttf': 'font/ttf'
 export async function startServer() {
   const folder = mkdtempSync(join(tmpdir(), 'secateur-webview-'));
   const common = { bundle: true, outdir: folder, absWorkingDir: root, logLevel: 'warning' };
-  await esbuild.build({ ...common, entryPoints: { webview: 'webview/main.ts', mock: 'test/webview/mock.mjs' }, format: 'iife', target: 'es2022' });
+  await esbuild.build({
+    ...common,
+    entryPoints: { webview: 'webview/main.ts', mock: 'test/webview/mock.mjs' },
+    format: 'iife',
+    target: 'es2022',
+  });
   await esbuild.build({ ...common, entryPoints: { webview: 'webview/styles/main.css' }, loader: { '.ttf': 'file' } });
   const server = createServer((request, response) => {
     const url = new URL(request.url, 'http://localhost');
     if (url.pathname === '/') {
       const theme = themes[url.searchParams.get('theme') ?? 'dark'];
-      const csp = "default-src 'none'; style-src 'self' 'nonce-vars'; font-src 'self'; script-src 'self'; img-src 'self'";
-      const vars = Object.entries(theme.vars).map(([k, v]) => `--vscode-${k}: ${v};`).join('');
+      const csp =
+        "default-src 'none'; style-src 'self' 'nonce-vars'; font-src 'self'; script-src 'self'; img-src 'self'";
+      const vars = Object.entries(theme.vars)
+        .map(([k, v]) => `--vscode-${k}: ${v};`)
+        .join('');
       response.setHeader('content-type', 'text/html; charset=utf-8');
       response.end(`<!doctype html><html lang="en"><head><meta charset="utf-8"><link rel="icon" href="/webview.css"><meta property="csp-nonce" content="vars"><meta http-equiv="Content-Security-Policy" content="${csp}">
 <style nonce="vars">html{${vars}} html{scrollbar-color:var(--vscode-scrollbarSlider-background) var(--vscode-editor-background)} body{background:var(--vscode-editor-background)}</style>
@@ -54,7 +62,10 @@ export async function launch() {
   for (const base of bases) {
     try {
       const { chromium } = createRequire(join(base, 'package.json'))('playwright-core');
-      return await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+      return await chromium.launch({
+        executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+        args: ['--no-sandbox'],
+      });
     } catch (error) {
       if (error.code !== 'MODULE_NOT_FOUND') throw error;
     }

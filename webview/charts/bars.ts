@@ -65,7 +65,11 @@ export class BarChart {
 
   set(data: BarData): void {
     this.data = data;
-    setAttr(this.element, 'aria-label', `${data.label}. ${count(data.units.length)} bars, best first. Arrow keys move along units.`);
+    setAttr(
+      this.element,
+      'aria-label',
+      `${data.label}. ${count(data.units.length)} bars, best first. Arrow keys move along units.`,
+    );
     if (this.active >= data.units.length) this.active = -1;
     this.draw();
   }
@@ -91,8 +95,13 @@ export class BarChart {
 
   private drawAxes(data: BarData): void {
     const root = select(this.svg);
-    const layer = (name: string) => root.selectAll<SVGGElement, string>(`g.${name}`).data([name]).join('g').attr('class', name);
-    const ticks = axisLeft<number>(this.y).ticks(5).tickSize(-this.plot).tickPadding(8).tickFormat((v) => number(+v));
+    const layer = (name: string) =>
+      root.selectAll<SVGGElement, string>(`g.${name}`).data([name]).join('g').attr('class', name);
+    const ticks = axisLeft<number>(this.y)
+      .ticks(5)
+      .tickSize(-this.plot)
+      .tickPadding(8)
+      .tickFormat((v) => number(+v));
     layer('y-axis').attr('transform', `translate(${MARGIN.left},0)`).call(ticks);
     const n = data.units.length;
     const step = this.plot / n;
@@ -111,9 +120,15 @@ export class BarChart {
       .tickSize(0)
       .tickPadding(6)
       .tickFormat((v) => (dense ? `#${data.units[Math.floor(+v)].index}` : count(Math.floor(+v) + 1)));
-    layer('x-axis').attr('transform', `translate(${MARGIN.left},${HEIGHT - MARGIN.bottom})`).call(bottom as never);
+    layer('x-axis')
+      .attr('transform', `translate(${MARGIN.left},${HEIGHT - MARGIN.bottom})`)
+      .call(bottom as never);
     const titles = [
-      { x: MARGIN.left, y: HEIGHT - 4, text: dense ? `${data.unitName} number, best first` : 'place in the order, best first' },
+      {
+        x: MARGIN.left,
+        y: HEIGHT - 4,
+        text: dense ? `${data.unitName} number, best first` : 'place in the order, best first',
+      },
     ];
     root
       .selectAll<SVGTextElement, (typeof titles)[number]>('text.axis-title')
@@ -137,7 +152,13 @@ export class BarChart {
   /** Bars and whiskers as a few paths: as fast as one shape, styled by CSS. */
   private drawPaths(drawn: boolean): void {
     const zero = this.y(0);
-    const paths: Record<string, string[]> = { 'bar positive': [], 'bar negative': [], 'bar positive light': [], 'bar negative light': [], whisker: [] };
+    const paths: Record<string, string[]> = {
+      'bar positive': [],
+      'bar negative': [],
+      'bar positive light': [],
+      'bar negative light': [],
+      whisker: [],
+    };
     if (drawn) {
       for (const c of this.columns) {
         const x = MARGIN.left + c.x;
@@ -151,7 +172,8 @@ export class BarChart {
         paths['whisker'].push(`M${mid},${r(this.y(c.low))}V${r(this.y(c.high))}`);
         if (c.width >= 7) {
           const cap = Math.min(4, c.width / 4);
-          for (const v of [c.low, c.high]) paths['whisker'].push(`M${r(x + c.width / 2 - cap)},${r(this.y(v))}h${r(2 * cap)}`);
+          for (const v of [c.low, c.high])
+            paths['whisker'].push(`M${r(x + c.width / 2 - cap)},${r(this.y(v))}h${r(2 * cap)}`);
         }
       }
     }

@@ -58,7 +58,17 @@ export function columnsOf(units: readonly UnitScore[], width: number): Column[] 
       if (units[i].stderr !== undefined) errors++;
     }
     const many = end - first;
-    columns.push({ x: p, width: 1, first, end, score: sum / many, low, high, light: light * 2 > many, hasError: errors > 0 });
+    columns.push({
+      x: p,
+      width: 1,
+      first,
+      end,
+      score: sum / many,
+      low,
+      high,
+      light: light * 2 > many,
+      hasError: errors > 0,
+    });
   }
   return columns;
 }

@@ -41,7 +41,10 @@ export class CostStrip {
     setAttr(this.svg, 'height', HEIGHT);
     setAttr(this.svg, 'aria-hidden', 'true');
     this.live = h('div', { class: 'sr-only', attrs: { 'aria-live': 'polite' } });
-    this.element = h('div', { class: 'chart cost-strip', attrs: { role: 'application', tabindex: 0, 'aria-roledescription': 'bar of layers' } });
+    this.element = h('div', {
+      class: 'chart cost-strip',
+      attrs: { role: 'application', tabindex: 0, 'aria-roledescription': 'bar of layers' },
+    });
     this.element.append(this.svg, this.live);
     this.element.addEventListener('pointermove', (e) => this.hover(this.layerAt(e.offsetX), e.clientX, e.clientY));
     this.element.addEventListener('pointerleave', () => this.leave());
@@ -62,7 +65,11 @@ export class CostStrip {
     this.selected = selected;
     this.ends = new Float64Array(layers.length + 1);
     layers.forEach((l, i) => (this.ends[i + 1] = this.ends[i] + l[unit]));
-    setAttr(this.element, 'aria-label', `${COST_UNITS[unit]} of ${count(layers.length)} layers in graph order. Arrow keys move along layers.`);
+    setAttr(
+      this.element,
+      'aria-label',
+      `${COST_UNITS[unit]} of ${count(layers.length)} layers in graph order. Arrow keys move along layers.`,
+    );
     this.draw();
   }
 

@@ -46,7 +46,10 @@ export class CurveChart {
     setAttr(this.svg, 'height', HEIGHT);
     setAttr(this.svg, 'aria-hidden', 'true');
     this.live = h('div', { class: 'sr-only', attrs: { 'aria-live': 'polite' } });
-    this.element = h('div', { class: 'chart curve', attrs: { role: 'application', tabindex: 0, 'aria-roledescription': 'curve' } });
+    this.element = h('div', {
+      class: 'chart curve',
+      attrs: { role: 'application', tabindex: 0, 'aria-roledescription': 'curve' },
+    });
     this.element.append(this.svg, this.live);
     this.element.addEventListener('pointermove', (e) => {
       const box = this.element.getBoundingClientRect();
@@ -90,10 +93,14 @@ export class CurveChart {
     const costs = data.points.map((p) => p.cost).concat(data.present?.cost ?? [], 1);
     const left = Math.max(0, Math.min(...costs) - 0.05);
     this.x = scaleLinear([left, 1], [MARGIN.left, this.width - MARGIN.right]);
-    this.y = scaleLinear([low - pad, isShare(data.metric) ? Math.min(1, high + pad) : high + pad], [HEIGHT - MARGIN.bottom, MARGIN.top]);
+    this.y = scaleLinear(
+      [low - pad, isShare(data.metric) ? Math.min(1, high + pad) : high + pad],
+      [HEIGHT - MARGIN.bottom, MARGIN.top],
+    );
     setAttr(this.svg, 'width', this.width);
     const root = select(this.svg);
-    const layer = (name: string) => root.selectAll<SVGGElement, string>(`g.${name}`).data([name]).join('g').attr('class', name);
+    const layer = (name: string) =>
+      root.selectAll<SVGGElement, string>(`g.${name}`).data([name]).join('g').attr('class', name);
     layer('y-axis')
       .attr('transform', `translate(${MARGIN.left},0)`)
       .call(
@@ -105,7 +112,12 @@ export class CurveChart {
       );
     layer('x-axis')
       .attr('transform', `translate(0,${HEIGHT - MARGIN.bottom})`)
-      .call(axisBottom<number>(this.x).ticks(Math.max(2, Math.floor(this.width / 80))).tickSize(4).tickFormat((v) => percent(+v)));
+      .call(
+        axisBottom<number>(this.x)
+          .ticks(Math.max(2, Math.floor(this.width / 80)))
+          .tickSize(4)
+          .tickFormat((v) => percent(+v)),
+      );
     root
       .selectAll<SVGTextElement, string>('text.axis-title')
       .data([data.costLabel])
@@ -115,7 +127,10 @@ export class CurveChart {
       .attr('y', HEIGHT - 4)
       .text((t) => `${t} left`);
     const all = data.reference === null ? data.points : [...data.points, { cost: 1, value: data.reference }];
-    const path = line<CurvePoint>((p) => this.x(p.cost), (p) => this.y(p.value));
+    const path = line<CurvePoint>(
+      (p) => this.x(p.cost),
+      (p) => this.y(p.value),
+    );
     root
       .selectAll<SVGPathElement, CurvePoint[]>('path.front')
       .data([paretoFront(all)])
@@ -145,7 +160,8 @@ export class CurveChart {
   private drawPresent(): void {
     const present = this.data?.present;
     const root = select(this.svg);
-    const known = present && present.value !== null ? [present as { cost: number; value: number; stderr: number | null }] : [];
+    const known =
+      present && present.value !== null ? [present as { cost: number; value: number; stderr: number | null }] : [];
     root
       .selectAll<SVGLineElement, number>('line.present')
       .data(present ? [present.cost] : [])
@@ -213,7 +229,8 @@ export class CurveChart {
     else if (e.key === 'ArrowRight' || e.key === 'ArrowLeft') {
       const order = points.map((_, i) => i).sort((a, b) => points[a].cost - points[b].cost);
       const at = order.indexOf(this.active);
-      const next = e.key === 'ArrowRight' ? Math.min(order.length - 1, at + 1) : Math.max(0, at < 0 ? order.length - 1 : at - 1);
+      const next =
+        e.key === 'ArrowRight' ? Math.min(order.length - 1, at + 1) : Math.max(0, at < 0 ? order.length - 1 : at - 1);
       const i = order[next];
       const box = this.element.getBoundingClientRect();
       this.activate(i, box.left + this.x(points[i].cost), box.top + this.y(points[i].value));

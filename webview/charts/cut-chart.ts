@@ -28,7 +28,10 @@ export class CutChart {
     this.svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
     setAttr(this.svg, 'height', HEIGHT);
     setAttr(this.svg, 'aria-hidden', 'true');
-    this.element = h('div', { class: 'chart cut-chart', attrs: { role: 'slider', tabindex: 0, 'aria-orientation': 'horizontal' } });
+    this.element = h('div', {
+      class: 'chart cut-chart',
+      attrs: { role: 'slider', tabindex: 0, 'aria-orientation': 'horizontal' },
+    });
     this.element.append(this.svg);
     this.element.addEventListener('pointerdown', (e) => {
       if (this.locked || e.button !== 0) return;
@@ -62,7 +65,11 @@ export class CutChart {
     setAttr(this.element, 'aria-valuemin', group.stops[0]);
     setAttr(this.element, 'aria-valuemax', group.size);
     setAttr(this.element, 'aria-valuenow', this.kept);
-    setAttr(this.element, 'aria-valuetext', `${count(this.kept)} of ${count(group.size)} ${unitName} stay${locked ? ', locked' : ''}`);
+    setAttr(
+      this.element,
+      'aria-valuetext',
+      `${count(this.kept)} of ${count(group.size)} ${unitName} stay${locked ? ', locked' : ''}`,
+    );
     setAttr(this.element, 'aria-disabled', locked ? 'true' : null);
     this.element.classList.toggle('locked', locked);
     this.draw();
@@ -81,7 +88,10 @@ export class CutChart {
       this.drawn = key;
       setAttr(this.svg, 'width', this.width);
       root.selectAll('*').remove();
-      const y = scaleLinear([Math.min(0, ...extremes(scores)), Math.max(0, ...extremes(scores)) || 1], [HEIGHT - PAD, PAD]);
+      const y = scaleLinear(
+        [Math.min(0, ...extremes(scores)), Math.max(0, ...extremes(scores)) || 1],
+        [HEIGHT - PAD, PAD],
+      );
       const gap = step >= 8 ? 2 : step >= 3 ? 1 : 0;
       const zero = y(0);
       const bars = { all: [] as string[], stay: [] as string[], go: [] as string[] };
@@ -95,23 +105,53 @@ export class CutChart {
         (this.keepSet.has(order[i]) ? bars.stay : bars.go).push(d);
       }
       const id = `cut-${Math.random().toString(36).slice(2)}`;
-      root.append('clipPath').attr('id', `${id}-stay`).append('rect').attr('class', 'clip-stay').attr('y', 0).attr('height', HEIGHT);
-      root.append('clipPath').attr('id', `${id}-go`).append('rect').attr('class', 'clip-go').attr('y', 0).attr('height', HEIGHT);
+      root
+        .append('clipPath')
+        .attr('id', `${id}-stay`)
+        .append('rect')
+        .attr('class', 'clip-stay')
+        .attr('y', 0)
+        .attr('height', HEIGHT);
+      root
+        .append('clipPath')
+        .attr('id', `${id}-go`)
+        .append('rect')
+        .attr('class', 'clip-go')
+        .attr('y', 0)
+        .attr('height', HEIGHT);
       root.append('rect').attr('class', 'gone-ground').attr('y', 0).attr('height', HEIGHT);
-      const go = root.append('path').attr('class', 'go').attr('d', (prefix ? bars.all : bars.go).join(''));
-      const stay = root.append('path').attr('class', 'stay').attr('d', (prefix ? bars.all : bars.stay).join(''));
+      const go = root
+        .append('path')
+        .attr('class', 'go')
+        .attr('d', (prefix ? bars.all : bars.go).join(''));
+      const stay = root
+        .append('path')
+        .attr('class', 'stay')
+        .attr('d', (prefix ? bars.all : bars.stay).join(''));
       if (prefix) {
         go.attr('clip-path', `url(#${id}-go)`);
         stay.attr('clip-path', `url(#${id}-stay)`);
       }
       root.append('line').attr('class', 'zero').attr('x1', 0).attr('x2', this.width).attr('y1', zero).attr('y2', zero);
       root.append('line').attr('class', 'cut').attr('y1', 0).attr('y2', HEIGHT);
-      root.append('rect').attr('class', 'grip').attr('width', 6).attr('height', 16).attr('y', HEIGHT / 2 - 8).attr('rx', 2);
+      root
+        .append('rect')
+        .attr('class', 'grip')
+        .attr('width', 6)
+        .attr('height', 16)
+        .attr('y', HEIGHT / 2 - 8)
+        .attr('rx', 2);
     }
     const x = Math.min(this.width - 1, Math.max(1, this.kept * step - (this.kept < size ? 0.5 : 0)));
     root.select('.clip-stay').attr('x', 0).attr('width', x);
-    root.select('.clip-go').attr('x', x).attr('width', Math.max(0, this.width - x));
-    root.select('.gone-ground').attr('x', x).attr('width', Math.max(0, this.width - x));
+    root
+      .select('.clip-go')
+      .attr('x', x)
+      .attr('width', Math.max(0, this.width - x));
+    root
+      .select('.gone-ground')
+      .attr('x', x)
+      .attr('width', Math.max(0, this.width - x));
     root.select('.cut').attr('x1', x).attr('x2', x);
     root.select('.grip').attr('x', Math.min(this.width - 6, Math.max(0, x - 3)));
   }
@@ -135,7 +175,13 @@ export class CutChart {
     }
     const unit = this.group.order[i];
     tooltip.show(
-      { title: `#${unit}`, lines: [['score', number(this.group.scores[i])], ['', this.keepSet.has(unit) ? 'stays' : 'goes']] },
+      {
+        title: `#${unit}`,
+        lines: [
+          ['score', number(this.group.scores[i])],
+          ['', this.keepSet.has(unit) ? 'stays' : 'goes'],
+        ],
+      },
       e.clientX,
       e.clientY,
     );
@@ -144,7 +190,16 @@ export class CutChart {
   private onKey(e: KeyboardEvent): void {
     if (!this.group || this.locked) return;
     const page = Math.max(1, Math.round(this.group.stops.length / 10));
-    const by = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: page, PageDown: -page, Home: -Infinity, End: Infinity }[e.key];
+    const by = {
+      ArrowRight: 1,
+      ArrowUp: 1,
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      PageUp: page,
+      PageDown: -page,
+      Home: -Infinity,
+      End: Infinity,
+    }[e.key];
     if (by === undefined) return;
     this.onCut(this.group, neighbour(this.group, this.kept, by));
     e.preventDefault();

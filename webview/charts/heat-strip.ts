@@ -38,14 +38,24 @@ export class HeatStrip {
     this.spacer = h('div', { class: 'heat-spacer' });
     this.scroller = h(
       'div',
-      { class: 'heat-body', attrs: { role: 'listbox', tabindex: 0, 'aria-label': 'Scores of all groups. Arrow keys choose a group.' } },
+      {
+        class: 'heat-body',
+        attrs: { role: 'listbox', tabindex: 0, 'aria-label': 'Scores of all groups. Arrow keys choose a group.' },
+      },
       this.spacer,
     );
     this.element = h(
       'div',
       { class: 'chart heat' },
       this.scroller,
-      h('div', { class: 'heat-legend' }, this.lowLabel, this.ramp, this.highLabel, h('span', { class: 'muted', text: 'units of each group, best first; square-root scale' })),
+      h(
+        'div',
+        { class: 'heat-legend' },
+        this.lowLabel,
+        this.ramp,
+        this.highLabel,
+        h('span', { class: 'muted', text: 'units of each group, best first; square-root scale' }),
+      ),
     );
     this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
     this.scroller.addEventListener('keydown', (e) => this.onKey(e));
@@ -86,10 +96,17 @@ export class HeatStrip {
           'div',
           {
             class: `heat-row${row.id === this.selected ? ' selected' : ''}`,
-            attrs: { role: 'option', 'aria-selected': String(row.id === this.selected), 'data-group': row.id, 'aria-label': rowLabel(row) },
+            attrs: {
+              role: 'option',
+              'aria-selected': String(row.id === this.selected),
+              'data-group': row.id,
+              'aria-label': rowLabel(row),
+            },
           },
           h('span', { class: 'heat-name' }, nameElement(row.id, splitName(row.id, 12))),
-          row.ranks ? this.strip(row.ranks, colour) : h('span', { class: `heat-none${row.running ? ' running' : ''}`, text: row.running ? '' : 'not ranked' }),
+          row.ranks
+            ? this.strip(row.ranks, colour)
+            : h('span', { class: `heat-none${row.running ? ' running' : ''}`, text: row.running ? '' : 'not ranked' }),
           h('span', { class: 'heat-size', text: count(row.size) }),
         );
         element.id = `${this.id}-${start + i}`;
@@ -130,13 +147,30 @@ export class HeatStrip {
     const box = strip.getBoundingClientRect();
     const u = units[Math.min(units.length - 1, Math.floor(((e.clientX - box.left) / box.width) * units.length))];
     if (!u) return;
-    tooltip.show({ title: row.id, lines: [[row.ranks.kind, `#${u.index}`], ['score', number(u.score)]] }, e.clientX, e.clientY);
+    tooltip.show(
+      {
+        title: row.id,
+        lines: [
+          [row.ranks.kind, `#${u.index}`],
+          ['score', number(u.score)],
+        ],
+      },
+      e.clientX,
+      e.clientY,
+    );
   }
 
   private onKey(e: KeyboardEvent): void {
     const at = this.rows.findIndex((r) => r.id === this.selected);
     const last = this.rows.length - 1;
-    const next = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: last, PageDown: at + ROWS_IN_SIGHT, PageUp: at - ROWS_IN_SIGHT }[e.key];
+    const next = {
+      ArrowDown: at + 1,
+      ArrowUp: at - 1,
+      Home: 0,
+      End: last,
+      PageDown: at + ROWS_IN_SIGHT,
+      PageUp: at - ROWS_IN_SIGHT,
+    }[e.key];
     if (next === undefined || last < 0) return;
     this.onSelect(this.rows[Math.max(0, Math.min(last, next))].id);
     e.preventDefault();

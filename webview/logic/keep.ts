@@ -75,7 +75,7 @@ export interface SweepOptions {
   frozen: ReadonlySet<string>;
   /** Share of each group that always stays, 0..1. */
   minKeep: number;
-  /** Scores are in one unit for all groups (Shapley, leave-one-out); else each group's mean |score| counts as 1. */
+  /** Scores are in one unit for all groups (Shapley, leave-one-out); else each group as a whole counts as 1. */
   comparable: boolean;
 }
 
@@ -138,7 +138,11 @@ export class Sweep {
         if (i !== undefined && next[i] < open[i].length) priority[i] = this.priority(open[i][next[i]]);
       }
     }
-    this.curves = { macs: Float64Array.from(macs), parameters: Float64Array.from(parameters), units: Float64Array.from(units) };
+    this.curves = {
+      macs: Float64Array.from(macs),
+      parameters: Float64Array.from(parameters),
+      units: Float64Array.from(units),
+    };
     for (const g of groups) this.cost.set(g.id, g.size);
   }
 
@@ -207,8 +211,8 @@ export class Sweep {
   private ladder(g: CutGroup, number: number): Step[] {
     const steps: Step[] = [];
     if (this.options.frozen.has(g.id)) return steps;
-    const mean = g.scores.reduce((sum, s) => sum + Math.abs(s), 0) / g.size;
-    const scale = this.options.comparable || !(mean > 0) ? 1 : 1 / mean;
+    const total = g.scores.reduce((sum, s) => sum + Math.abs(s), 0);
+    const scale = this.options.comparable || !(total > 0) ? 1 : 1 / total;
     const floor = Math.max(1, this.options.minKeep * g.size - 1e-9);
     let from = g.size;
     for (let s = g.stops.length - 2; s >= 0 && g.stops[s] >= floor; s--) {

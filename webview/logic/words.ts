@@ -13,7 +13,7 @@ export interface MethodWord extends Word {
   /** Spends a budget of evaluations. */
   sampled: boolean;
   data: boolean;
-  /** Scores are in one unit over all groups; otherwise plans compare them relative to each group's mean. */
+  /** Scores are in one unit over all groups; otherwise every group as a whole counts the same. */
   comparable: boolean;
 }
 
@@ -71,8 +71,14 @@ export const METHODS: Record<MethodName, MethodWord> = {
 export const METRICS: Record<MetricName, Word> = {
   accuracy: { label: 'accuracy', about: 'Share of samples whose top answer is the label.' },
   'cross-entropy': { label: '−cross-entropy', about: 'Minus the mean cross-entropy in nats: larger is better.' },
-  kl: { label: '−KL to the original', about: 'Minus the mean KL divergence from the original’s answer: 0 is no change.' },
-  mse: { label: '−MSE to the original', about: 'Minus the mean squared error, 0 is no change (relative without labels).' },
+  kl: {
+    label: '−KL to the original',
+    about: 'Minus the mean KL divergence from the original’s answer: 0 is no change.',
+  },
+  mse: {
+    label: '−MSE to the original',
+    about: 'Minus the mean squared error, 0 is no change (relative without labels).',
+  },
   agreement: { label: 'agreement', about: 'Share of samples with the same top answer as the original.' },
 };
 

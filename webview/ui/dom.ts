@@ -11,7 +11,11 @@ export interface Props {
 }
 
 /** Makes an element. Text goes in as text, never as markup. */
-export function h<K extends keyof HTMLElementTagNameMap>(tag: K, props?: Props, ...children: Child[]): HTMLElementTagNameMap[K];
+export function h<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props?: Props,
+  ...children: Child[]
+): HTMLElementTagNameMap[K];
 export function h(tag: string, props?: Props, ...children: Child[]): HTMLElement;
 export function h(tag: string, props: Props = {}, ...children: Child[]): HTMLElement {
   const element = document.createElement(tag);
@@ -19,7 +23,8 @@ export function h(tag: string, props: Props = {}, ...children: Child[]): HTMLEle
   if (props.text !== undefined) element.textContent = props.text;
   if (props.title) element.title = props.title;
   for (const [name, value] of Object.entries(props.attrs ?? {})) setAttr(element, name, value);
-  for (const [name, listener] of Object.entries(props.on ?? {})) element.addEventListener(name, listener as EventListener);
+  for (const [name, listener] of Object.entries(props.on ?? {}))
+    element.addEventListener(name, listener as EventListener);
   append(element, children);
   return element;
 }

@@ -14,7 +14,13 @@ const TABS: { view: ViewName; label: string }[] = [
   { view: 'prune', label: 'Prune' },
 ];
 
-const DEVICES: Record<DeviceName, string> = { cpu: 'CPU', webgpu: 'WebGPU', cuda: 'CUDA', dml: 'DirectML', coreml: 'Core ML' };
+const DEVICES: Record<DeviceName, string> = {
+  cpu: 'CPU',
+  webgpu: 'WebGPU',
+  cuda: 'CUDA',
+  dml: 'DirectML',
+  coreml: 'Core ML',
+};
 
 /** What stays while views change: facts, data and device, tabs, the running job, banners, the list of groups. */
 export class Frame {
@@ -44,7 +50,11 @@ export class Frame {
   constructor(session: Session, list: HTMLElement) {
     this.session = session;
     this.data = dropdown('Data', (value) => this.chooseData(value), 'data-picker');
-    this.device = dropdown('Device', (value) => session.setDevice(value as AppState['view']['device']), 'device-picker');
+    this.device = dropdown(
+      'Device',
+      (value) => session.setDevice(value as AppState['view']['device']),
+      'device-picker',
+    );
     this.dataError = errorSlot({ retry: () => void session.loadData(), showLog: () => session.showLog() }, 'Data');
     this.stop = button({ label: 'Stop', icon: 'debug-stop', onClick: () => session.stop() });
     this.tabs = TABS.map((t) =>
@@ -57,7 +67,13 @@ export class Frame {
     );
     const tablist = h('div', { class: 'tabs', attrs: { role: 'tablist', 'aria-label': 'Views' } }, ...this.tabs);
     tablist.addEventListener('keydown', (e) => this.onTabKey(e));
-    this.job.append(progressRing(), this.jobText, h('span', { class: 'job-bar', attrs: { 'aria-hidden': 'true' } }, this.jobBar), this.jobShare, this.stop.element);
+    this.job.append(
+      progressRing(),
+      this.jobText,
+      h('span', { class: 'job-bar', attrs: { 'aria-hidden': 'true' } }, this.jobBar),
+      this.jobShare,
+      this.stop.element,
+    );
     this.sideToggle = h('button', {
       class: 'side-toggle',
       attrs: { type: 'button', 'aria-expanded': 'false', 'aria-controls': 'side' },
@@ -80,7 +96,13 @@ export class Frame {
         h(
           'div',
           { class: 'pickers' },
-          h('span', { class: 'picker' }, h('span', { class: 'picker-label', text: 'Data' }), this.data.element, this.dataFacts),
+          h(
+            'span',
+            { class: 'picker' },
+            h('span', { class: 'picker-label', text: 'Data' }),
+            this.data.element,
+            this.dataFacts,
+          ),
           h('span', { class: 'picker' }, h('span', { class: 'picker-label', text: 'Device' }), this.device.element),
         ),
       ),
@@ -134,7 +156,10 @@ export class Frame {
     if (!model) return;
     const facts: [string, string][] = [
       [`opset ${model.model.opset}`, `ONNX operator set ${model.model.opset}, IR version ${model.model.irVersion}`],
-      [`${si(model.totals.parameters)} parameters`.replace(/(\d) parameters/, '$1 parameters'), `${count(model.totals.parameters)} parameters`],
+      [
+        `${si(model.totals.parameters)} parameters`.replace(/(\d) parameters/, '$1 parameters'),
+        `${count(model.totals.parameters)} parameters`,
+      ],
       [`${si(model.totals.macs)} MACs`, `${count(model.totals.macs)} multiply-accumulate operations for one sample`],
       [bytes(model.model.bytes), `${count(model.model.bytes)} bytes`],
     ];
@@ -154,7 +179,12 @@ export class Frame {
       choices.push({ value: `path:${path}`, label: path.split(/[\\/]/).pop() ?? path, title: path });
     }
     choices.push(
-      { value: 'none', label: 'synthetic inputs, compares outputs only', title: 'No data: random inputs of the right shapes. Values compare outputs with the original’s, not with labels.' },
+      {
+        value: 'none',
+        label: 'synthetic inputs, compares outputs only',
+        title:
+          'No data: random inputs of the right shapes. Values compare outputs with the original’s, not with labels.',
+      },
       { value: 'file', label: 'Choose a data file…' },
       { value: 'folder', label: 'Choose a data folder…' },
     );
@@ -172,12 +202,19 @@ export class Frame {
         `output ${d.output}, read as ${d.reading}`,
         ...d.warnings,
       ].join('\n');
-      fill(this.dataFacts, d.warnings.length ? icon('warning', d.warnings.join('\n')) : null, h('span', { text: samples }));
+      fill(
+        this.dataFacts,
+        d.warnings.length ? icon('warning', d.warnings.join('\n')) : null,
+        h('span', { text: samples }),
+      );
       this.dataFacts.title = title;
       if (d.warnings.length) this.dataFacts.classList.add('warning');
     } else if (data.status === 'loading') {
       const p = data.progress?.fraction;
-      fill(this.dataFacts, h('span', { class: 'late', text: p === null || p === undefined ? 'reading…' : `reading ${percent(p)}` }));
+      fill(
+        this.dataFacts,
+        h('span', { class: 'late', text: p === null || p === undefined ? 'reading…' : `reading ${percent(p)}` }),
+      );
     } else fill(this.dataFacts);
     this.dataError.set(data.status === 'error' && !state.engineDied ? data.error : null);
   }
@@ -191,7 +228,12 @@ export class Frame {
     const known = state.devices.length ? state.devices : [{ name: 'cpu' as const, available: true, note: '' }];
     const choices: Choice[] = [{ value: 'auto', label: 'auto', title: 'The fastest device that is there' }];
     for (const d of known) {
-      choices.push({ value: d.name, label: DEVICES[d.name] ?? d.name, disabled: !d.available, title: d.note || DEVICES[d.name] });
+      choices.push({
+        value: d.name,
+        label: DEVICES[d.name] ?? d.name,
+        disabled: !d.available,
+        title: d.note || DEVICES[d.name],
+      });
     }
     this.device.set(choices, state.view.device, state.host.status !== 'ready');
   }
@@ -245,7 +287,11 @@ export class Frame {
           kind: 'error',
           text: `The engine stopped. ${state.engineDied} Nothing else in VS Code is affected, and finished results are kept.`,
           actions: [
-            { label: state.restarting ? 'Restarting…' : 'Restart engine', disabled: state.restarting, onClick: () => void this.session.restartEngine() },
+            {
+              label: state.restarting ? 'Restarting…' : 'Restart engine',
+              disabled: state.restarting,
+              onClick: () => void this.session.restartEngine(),
+            },
             { label: 'Show log', onClick: () => this.session.showLog() },
           ],
         }),

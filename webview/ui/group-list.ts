@@ -47,7 +47,13 @@ export class GroupList {
       (costUnit) => session.store.setView({ costUnit }),
     );
     const filter = textField(
-      { label: 'Filter groups by name', placeholder: 'Filter groups', icon: 'filter', live: true, className: 'gl-filter' },
+      {
+        label: 'Filter groups by name',
+        placeholder: 'Filter groups',
+        icon: 'filter',
+        live: true,
+        className: 'gl-filter',
+      },
       (value) => {
         this.filter = value.trim().toLowerCase();
         this.scroller.scrollTop = 0;
@@ -81,7 +87,8 @@ export class GroupList {
     if (groups !== this.groups) {
       this.groups = groups;
       const prunable = groups.filter((g) => g.prunable).length;
-      setText(this.summary, prunable === groups.length ? `Groups ${count(groups.length)}` : `Groups ${count(prunable)} of ${count(groups.length)}`);
+      const all = prunable === groups.length ? count(groups.length) : `${count(prunable)} of ${count(groups.length)}`;
+      setText(this.summary, model ? `Groups ${all}` : 'Groups');
       this.summary.title = `${count(prunable)} prunable of ${count(groups.length)} groups`;
       this.applyFilter();
     } else this.draw();
@@ -97,7 +104,10 @@ export class GroupList {
     setAttr(this.scroller, 'aria-rowcount', this.shown.length);
     const { model } = this.session.store.state;
     show(this.nothing, this.shown.length === 0 && model.status === 'ready');
-    setText(this.nothing, this.groups.length === 0 ? 'This model has no groups of units.' : 'No group matches the filter.');
+    setText(
+      this.nothing,
+      this.groups.length === 0 ? 'This model has no groups of units.' : 'No group matches the filter.',
+    );
     this.draw();
   }
 
@@ -112,8 +122,12 @@ export class GroupList {
       const selected = view.selectedGroup === g.id;
       const kept = view.keep?.[g.id]?.length;
       const bar = h('span', { class: 'gl-bar', attrs: { 'aria-hidden': 'true' } }, h('span', { class: 'gl-bar-fill' }));
-      (bar.firstElementChild as HTMLElement).style.width = `${Math.max(share > 0 ? 2 : 0, (share / this.largest) * 100)}%`;
-      const size = kept !== undefined && kept < g.size && view.view === 'prune' ? `${count(kept)}/${count(g.size)}` : count(g.size);
+      (bar.firstElementChild as HTMLElement).style.width =
+        `${Math.max(share > 0 ? 2 : 0, (share / this.largest) * 100)}%`;
+      const size =
+        kept !== undefined && kept < g.size && view.view === 'prune'
+          ? `${count(kept)}/${count(g.size)}`
+          : count(g.size);
       const about = `${g.prunable ? count(g.size) + ' ' + kindName(g.kind, g.size) : `frozen: ${g.reason ?? 'not prunable'}`}, ${percent(share)} of the ${COST_UNITS[view.costUnit]}`;
       const row = h(
         'div',
@@ -124,9 +138,15 @@ export class GroupList {
         },
         h('span', { class: 'gl-cell', attrs: { role: 'gridcell', 'aria-label': percent(share) } }, bar),
         h('span', { class: 'gl-cell gl-name', attrs: { role: 'rowheader' } }, nameElement(g.id, splitName(g.id))),
-        g.prunable ? null : h('span', { class: 'gl-cell gl-reason', text: g.reason ?? 'frozen', attrs: { role: 'gridcell' } }),
+        g.prunable
+          ? null
+          : h('span', { class: 'gl-cell gl-reason', text: g.reason ?? 'frozen', attrs: { role: 'gridcell' } }),
         h('span', { class: 'gl-cell gl-size', text: size, attrs: { role: 'gridcell' } }),
-        h('span', { class: 'gl-cell gl-lock', attrs: { role: 'gridcell' } }, g.prunable ? lockButton(g.id, locked) : null),
+        h(
+          'span',
+          { class: 'gl-cell gl-lock', attrs: { role: 'gridcell' } },
+          g.prunable ? lockButton(g.id, locked) : null,
+        ),
       );
       row.id = `group-row-${start + i}`;
       row.style.transform = `translateY(${(start + i) * ROW}px)`;
@@ -134,7 +154,10 @@ export class GroupList {
     });
     const focused = (document.activeElement as HTMLElement | null)?.closest<HTMLElement>('.gl-row')?.dataset.group;
     fill(this.spacer, ...rows);
-    if (focused) this.spacer.querySelector<HTMLElement>(`[data-group="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
+    if (focused)
+      this.spacer
+        .querySelector<HTMLElement>(`[data-group="${CSS.escape(focused)}"] button`)
+        ?.focus({ preventScroll: true });
     const at = this.shown.findIndex((g) => g.id === view.selectedGroup);
     setAttr(this.scroller, 'aria-activedescendant', at >= start && at < end ? `group-row-${at}` : null);
   }
@@ -176,7 +199,11 @@ function lockButton(id: string, locked: boolean): HTMLElement {
   const label = locked ? `Unlock ${id}` : `Lock ${id}: keep all its units`;
   return h(
     'button',
-    { class: 'icon-button', attrs: { type: 'button', tabindex: -1, 'aria-pressed': String(locked), 'aria-label': label }, title: label },
+    {
+      class: 'icon-button',
+      attrs: { type: 'button', tabindex: -1, 'aria-pressed': String(locked), 'aria-label': label },
+      title: label,
+    },
     icon(locked ? 'lock' : 'unlock'),
   );
 }

@@ -44,7 +44,10 @@ export function errorState(error: WireError, actions: ErrorActions, what = ''): 
 }
 
 /** Shows an error in a slot, or empties the slot; the same error is not drawn twice. */
-export function errorSlot(actions: ErrorActions, what = ''): { element: HTMLElement; set(error: WireError | null): void } {
+export function errorSlot(
+  actions: ErrorActions,
+  what = '',
+): { element: HTMLElement; set(error: WireError | null): void } {
   const element = h('div', { class: 'slot' });
   let shown: WireError | null = null;
   return {
@@ -59,7 +62,11 @@ export function errorSlot(actions: ErrorActions, what = ''): { element: HTMLElem
 }
 
 /** Nothing at first, then a skeleton with a sentence and, when it can be told, a number. */
-export function loadingState(text: string): { element: HTMLElement; set(progress: Progress | null): void; reset(): void } {
+export function loadingState(text: string): {
+  element: HTMLElement;
+  set(progress: Progress | null): void;
+  reset(): void;
+} {
   const line = h('p', { class: 'loading-line' });
   const note = h('span', { text });
   line.append(progressRing(), note);
@@ -80,7 +87,8 @@ export function loadingState(text: string): { element: HTMLElement; set(progress
     element,
     reset,
     set(progress) {
-      const share = progress?.fraction === null || progress?.fraction === undefined ? '' : ` ${percent(progress.fraction)}`;
+      const share =
+        progress?.fraction === null || progress?.fraction === undefined ? '' : ` ${percent(progress.fraction)}`;
       setText(note, `${progress?.note || text}${share}`);
     },
   };

@@ -1,5 +1,11 @@
 import {
-  provideVSCodeDesignSystem, vsCodeButton, vsCodeCheckbox, vsCodeDropdown, vsCodeOption, vsCodeProgressRing, vsCodeTextField,
+  provideVSCodeDesignSystem,
+  vsCodeButton,
+  vsCodeCheckbox,
+  vsCodeDropdown,
+  vsCodeOption,
+  vsCodeProgressRing,
+  vsCodeTextField,
 } from '@vscode/webview-ui-toolkit';
 import { h, setAttr } from './dom.ts';
 
@@ -9,7 +15,12 @@ import { h, setAttr } from './dom.ts';
  */
 export function registerToolkit(): void {
   provideVSCodeDesignSystem().register(
-    vsCodeButton(), vsCodeCheckbox(), vsCodeDropdown(), vsCodeOption(), vsCodeProgressRing(), vsCodeTextField(),
+    vsCodeButton(),
+    vsCodeCheckbox(),
+    vsCodeDropdown(),
+    vsCodeOption(),
+    vsCodeProgressRing(),
+    vsCodeTextField(),
   );
 }
 
@@ -121,16 +132,29 @@ interface FieldElement extends HTMLElement {
 
 /** A line of text. `live` reports each key, otherwise Enter and leaving the field do. */
 export function textField(
-  options: { label: string; placeholder?: string; icon?: string; live?: boolean; className?: string; numeric?: boolean },
+  options: {
+    label: string;
+    placeholder?: string;
+    icon?: string;
+    live?: boolean;
+    className?: string;
+    numeric?: boolean;
+  },
   onChange: (value: string) => void,
 ): Field {
   const element = h('vscode-text-field', {
     class: options.className,
-    attrs: { 'aria-label': options.label, placeholder: options.placeholder, inputmode: options.numeric ? 'decimal' : null },
+    attrs: {
+      'aria-label': options.label,
+      placeholder: options.placeholder,
+      inputmode: options.numeric ? 'decimal' : null,
+    },
     title: options.label,
   }) as FieldElement;
   if (options.icon) {
-    element.append(h('span', { class: `codicon codicon-${options.icon}`, attrs: { slot: 'start', 'aria-hidden': 'true' } }));
+    element.append(
+      h('span', { class: `codicon codicon-${options.icon}`, attrs: { slot: 'start', 'aria-hidden': 'true' } }),
+    );
   }
   element.addEventListener(options.live ? 'input' : 'change', () => onChange(element.value));
   return {

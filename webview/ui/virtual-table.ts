@@ -148,7 +148,11 @@ export class VirtualTable {
   private applySort(): void {
     const row = this.active >= 0 ? this.order[this.active] : -1;
     const { sort } = this;
-    this.order = sortedOrder(this.order.length, (i) => (sort?.column.sort ? sort.column.sort(i) : i), sort?.descending ?? false);
+    this.order = sortedOrder(
+      this.order.length,
+      (i) => (sort?.column.sort ? sort.column.sort(i) : i),
+      sort?.descending ?? false,
+    );
     this.active = row >= 0 ? this.order.indexOf(row) : -1;
     this.spacer.style.height = `${this.order.length * ROW}px`;
     this.draw();
@@ -167,7 +171,8 @@ export class VirtualTable {
       End: last,
     };
     if (e.key in to) this.moveTo(Math.max(0, Math.min(last, to[e.key])));
-    else if ((e.key === 'Enter' || e.key === ' ') && this.active >= 0) this.options.onActivate?.(this.order[this.active]);
+    else if ((e.key === 'Enter' || e.key === ' ') && this.active >= 0)
+      this.options.onActivate?.(this.order[this.active]);
     else return;
     e.preventDefault();
   }
@@ -205,7 +210,11 @@ export class VirtualTable {
       setAttr(row, 'aria-selected', position === this.active);
       this.columns.forEach((column, c) => column.render(index, row.children[c] as HTMLElement));
     });
-    setAttr(this.element, 'aria-activedescendant', this.active >= start && this.active < end ? `${this.id}-${this.active}` : null);
+    setAttr(
+      this.element,
+      'aria-activedescendant',
+      this.active >= start && this.active < end ? `${this.id}-${this.active}` : null,
+    );
   }
 }
 

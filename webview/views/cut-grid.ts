@@ -83,9 +83,17 @@ export class CutGrid {
   private makeCell(): Cell {
     const cell: Cell = {
       element: h('div', { class: 'cut-cell' }),
-      name: h('button', { class: 'cut-name', attrs: { type: 'button' }, on: { click: () => this.session.select(cell.id) } }),
+      name: h('button', {
+        class: 'cut-name',
+        attrs: { type: 'button' },
+        on: { click: () => this.session.select(cell.id) },
+      }),
       kept: h('span', { class: 'cut-kept' }),
-      lock: h('button', { class: 'icon-button', attrs: { type: 'button' }, on: { click: () => this.pruning.toggleLock(cell.id) } }),
+      lock: h('button', {
+        class: 'icon-button',
+        attrs: { type: 'button' },
+        on: { click: () => this.pruning.toggleLock(cell.id) },
+      }),
       chart: new CutChart((group, kept) => this.pruning.setCut(group, kept)),
       id: '',
     };
@@ -103,7 +111,10 @@ export class CutGrid {
       fill(cell.name, nameElement(group.id, splitName(group.id)));
     }
     const unit = groupById(state, group.id)?.kind ?? 'channel';
-    setText(cell.kept, keep.length === group.size ? `all ${count(group.size)}` : `${count(keep.length)} of ${count(group.size)}`);
+    setText(
+      cell.kept,
+      keep.length === group.size ? `all ${count(group.size)}` : `${count(keep.length)} of ${count(group.size)}`,
+    );
     cell.element.classList.toggle('selected', view.selectedGroup === group.id);
     cell.element.classList.toggle('locked', locked);
     const label = locked ? `Unlock ${group.id}` : `Lock ${group.id}: keep all its units`;

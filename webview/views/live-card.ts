@@ -38,10 +38,21 @@ export class LiveCard {
     const line = (label: string, r: { now: HTMLElement; change: HTMLElement }, title: string) =>
       h('tr', { title }, h('th', { text: label, attrs: { scope: 'row' } }), r.now, r.change);
     this.judge = dropdown('Metric to measure', (v) => pruning.setJudge(v as MetricName), 'judge');
-    this.error = errorSlot({ retry: () => pruning.measureSoon(true), showLog: () => session.showLog() }, 'Not measured');
-    this.pruneError = errorSlot({ retry: () => void pruning.pruneAndExport(), showLog: () => session.showLog() }, 'Nothing was written');
+    this.error = errorSlot(
+      { retry: () => pruning.measureSoon(true), showLog: () => session.showLog() },
+      'Not measured',
+    );
+    this.pruneError = errorSlot(
+      { retry: () => void pruning.pruneAndExport(), showLog: () => session.showLog() },
+      'Nothing was written',
+    );
     this.curve = new CurveChart((i) => pruning.reopen(session.store.state.view.history[i]));
-    this.trace = button({ label: 'Measure the curve', icon: 'graph-line', title: 'Measures nine cuts from the whole model to the floor', onClick: () => void pruning.trace() });
+    this.trace = button({
+      label: 'Measure the curve',
+      icon: 'graph-line',
+      title: 'Measures nine cuts from the whole model to the floor',
+      onClick: () => void pruning.trace(),
+    });
     this.prune = button({ label: 'Prune & export…', kind: 'primary', onClick: () => void pruning.pruneAndExport() });
     this.report = new ReportCard(session, pruning);
     this.element = h(
@@ -59,7 +70,9 @@ export class LiveCard {
         'table',
         { class: 'plain live-cost' },
         h('caption', { class: 'sr-only', text: 'Predicted cost of the cut' }),
-        h('tbody', {},
+        h(
+          'tbody',
+          {},
           line('MACs', this.rows.macs, 'Predicted; one sample'),
           line('Parameters', this.rows.parameters, 'Predicted'),
           line('File', this.rows.bytes, 'Predicted from the bytes of the parameters that go'),
@@ -102,7 +115,9 @@ export class LiveCard {
     const metric = this.pruning.judge(state);
     const metrics = state.data.status === 'ready' ? state.data.value.metrics : [];
     this.judge.set(
-      metrics.length ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about })) : [{ value: '', label: 'metric' }],
+      metrics.length
+        ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about }))
+        : [{ value: '', label: 'metric' }],
       metric ?? '',
       metrics.length === 0,
     );
@@ -131,7 +146,9 @@ export class LiveCard {
     else if (m.status === 'idle') parts.push('not measured yet');
     if (shown && !old) {
       const delta = shown.value - shown.reference;
-      parts.push(`${metricDelta(metric, delta, shown.samples)} against ${metricValue(metric, shown.reference, shown.samples)} of the original`);
+      parts.push(
+        `${metricDelta(metric, delta, shown.samples)} against ${metricValue(metric, shown.reference, shown.samples)} of the original`,
+      );
       if (!running) parts.push(`on ${plural(shown.samples, 'sample')}`);
     }
     setText(this.status, parts.join(' · '));
@@ -142,13 +159,18 @@ export class LiveCard {
     const model = inspection(state);
     if (!model) return;
     const { view } = state;
-    const unit = view.target.kind === 'keep-params' ? 'parameters' : view.target.kind === 'keep-macs' ? 'macs' : view.costUnit;
+    const unit =
+      view.target.kind === 'keep-params' ? 'parameters' : view.target.kind === 'keep-macs' ? 'macs' : view.costUnit;
     const total = Math.max(1, model.totals[unit]);
     const m = state.measured;
     const now = m.status === 'ready' ? m.value : m.status === 'running' ? m.partial : null;
     this.curve.set({
       points: view.history.map((p) => ({ cost: p[unit] / total, value: p.value })),
-      present: { cost: this.pruning.prediction(state)[unit] / total, value: now?.value ?? null, stderr: now?.stderr ?? null },
+      present: {
+        cost: this.pruning.prediction(state)[unit] / total,
+        value: now?.value ?? null,
+        stderr: now?.stderr ?? null,
+      },
       reference: state.reference,
       metric: this.pruning.judge(state),
       samples: now?.samples ?? Infinity,
@@ -165,7 +187,14 @@ export class LiveCard {
     const groups = this.pruning.cutGroups(state);
     const removed = groups.reduce((sum, g) => sum + g.size - (state.view.keep?.[g.id]?.length ?? g.size), 0);
     const busy = state.pruning !== null;
-    const why = removed === 0 ? 'Nothing is cut yet' : state.data.status !== 'ready' ? 'The data is not there yet' : state.engineDied ? 'The engine stopped' : '';
+    const why =
+      removed === 0
+        ? 'Nothing is cut yet'
+        : state.data.status !== 'ready'
+          ? 'The data is not there yet'
+          : state.engineDied
+            ? 'The engine stopped'
+            : '';
     this.prune.set({
       label: busy ? 'Pruning…' : 'Prune & export…',
       disabled: busy || why !== '',
@@ -176,6 +205,12 @@ export class LiveCard {
     setText(this.pruneNote, busy ? `${p?.note ?? ''}${share}` : why);
     show(this.pruneNote, busy || why !== '');
     const error = state.engineDied ? null : state.pruneError;
-    this.pruneError.set(error?.code === 'cancelled' ? { ...error, message: 'The prune was stopped.', hint: 'No file was written.' } : error);
+    const shown = this.pruneError.element.childNodes.length > 0;
+    this.pruneError.set(
+      error?.code === 'cancelled'
+        ? { ...error, message: 'The prune was stopped.', hint: 'No file was written.' }
+        : error,
+    );
+    if (error && !shown) this.pruneError.element.scrollIntoView({ block: 'nearest' });
   }
 }

@@ -6,7 +6,7 @@ import { splitName } from '../logic/units.ts';
 import { COST_UNITS } from '../logic/words.ts';
 import type { Session } from '../session.ts';
 import { inspection, type AppState, type Inspection } from '../state.ts';
-import { fill, h, icon, setAttr, setText } from '../ui/dom.ts';
+import { fill, h, icon, setAttr, setText, show } from '../ui/dom.ts';
 import { nameElement } from '../ui/states.ts';
 import { ROW, VirtualTable } from '../ui/virtual-table.ts';
 
@@ -18,6 +18,9 @@ export class Overview implements View {
   private readonly warnings = h('div', { class: 'notes' });
   private readonly strip: CostStrip;
   private readonly stripTitle = h('h2');
+  private readonly stripBox: HTMLElement;
+  private readonly noCost = h('p', { class: 'muted' });
+  private readonly legend = legend();
   private readonly reach = h('div', { class: 'reach' });
   private readonly table: VirtualTable;
   private readonly tableTitle = h('h2', { text: 'Layers' });
@@ -35,12 +38,13 @@ export class Overview implements View {
       if (layer.group) session.select(layer.group);
     });
     this.table = this.makeTable();
+    this.stripBox = h('section', {}, this.stripTitle, this.strip.element, this.legend, this.noCost);
     this.element = h(
       'div',
       { class: 'view overview' },
       this.totals,
       this.warnings,
-      h('section', {}, this.stripTitle, this.strip.element, legend()),
+      this.stripBox,
       h('section', { class: 'reach-section' }, h('h2', { text: 'What can go' }), this.reach),
       h('section', { class: 'layers-section' }, this.tableTitle, this.table.element),
       this.ports,
@@ -68,6 +72,14 @@ export class Overview implements View {
       this.selected = selectedGroup;
       setText(this.stripTitle, `${COST_UNITS[costUnit]} by layer, in graph order`.replace(/^p/, 'P'));
       this.strip.set(model.layers, this.prunable, costUnit, selectedGroup);
+      const free = model.totals[costUnit] <= 0;
+      show(this.strip.element, !free);
+      show(this.legend, !free);
+      show(this.noCost, free);
+      setText(
+        this.noCost,
+        `No layer of this model has ${costUnit === 'macs' ? 'MACs: it neither convolves nor multiplies matrices' : 'parameters'}.`,
+      );
       this.table.refresh();
     }
   }
@@ -80,9 +92,18 @@ export class Overview implements View {
       ['File', bytes(model.model.bytes), `${count(model.model.bytes)} bytes`],
       ['Nodes', count(totals.nodes), 'Operators in the graph'],
       ['Prunable MACs', percent(model.prunable.macs), 'Share of the MACs that depends on prunable groups'],
-      ['Prunable parameters', percent(model.prunable.parameters), 'Share of the parameters that goes with prunable groups'],
+      [
+        'Prunable parameters',
+        percent(model.prunable.parameters),
+        'Share of the parameters that goes with prunable groups',
+      ],
     ];
-    fill(this.totals, ...facts.map(([name, value, title]) => h('div', { class: 'total', title }, h('dt', { text: name }), h('dd', { text: value }))));
+    fill(
+      this.totals,
+      ...facts.map(([name, value, title]) =>
+        h('div', { class: 'total', title }, h('dt', { text: name }), h('dd', { text: value })),
+      ),
+    );
   }
 
   private drawWarnings(state: AppState, model: Inspection): void {
@@ -92,7 +113,12 @@ export class Overview implements View {
     fill(
       this.warnings,
       ...shown.map((text) => h('p', { class: 'note warning' }, icon('warning'), h('span', { text }))),
-      all.length > shown.length && h('p', { class: 'muted', text: `and ${plural(all.length - shown.length, 'more warning')}`, title: all.slice(5).join('\n') }),
+      all.length > shown.length &&
+        h('p', {
+          class: 'muted',
+          text: `and ${plural(all.length - shown.length, 'more warning')}`,
+          title: all.slice(5).join('\n'),
+        }),
     );
   }
 
@@ -129,12 +155,22 @@ export class Overview implements View {
           : h(
               'table',
               { class: 'plain' },
-              h('thead', {}, h('tr', {}, ...['name', 'type', 'shape'].map((t) => h('th', { text: t, attrs: { scope: 'col' } })))),
+              h(
+                'thead',
+                {},
+                h('tr', {}, ...['name', 'type', 'shape'].map((t) => h('th', { text: t, attrs: { scope: 'col' } }))),
+              ),
               h(
                 'tbody',
                 {},
                 ...ports.map((p) =>
-                  h('tr', {}, h('td', {}, nameElement(p.name, splitName(p.name))), h('td', { text: p.type }), h('td', { text: shape(p.shape) })),
+                  h(
+                    'tr',
+                    {},
+                    h('td', {}, nameElement(p.name, splitName(p.name))),
+                    h('td', { text: p.type }),
+                    h('td', { text: shape(p.shape) }),
+                  ),
                 ),
               ),
             ),
@@ -157,7 +193,13 @@ export class Overview implements View {
         h(
           'table',
           { class: 'plain' },
-          h('tbody', {}, ...facts.map(([k, v]) => h('tr', {}, h('th', { text: k, attrs: { scope: 'row' } }), h('td', { class: 'wrap', text: v })))),
+          h(
+            'tbody',
+            {},
+            ...facts.map(([k, v]) =>
+              h('tr', {}, h('th', { text: k, attrs: { scope: 'row' } }), h('td', { class: 'wrap', text: v })),
+            ),
+          ),
         ),
       ),
     );
@@ -178,21 +220,56 @@ export class Overview implements View {
       },
       rowClass: (row) => (this.selected !== null && layer(row).group === this.selected ? 'selected' : ''),
       columns: [
-        { label: 'Layer', width: 'minmax(120px, 2.6fr)', sort: (r) => layer(r).name, render: (r, cell) => renderName(cell, layer(r).name || `(${layer(r).op})`) },
-        { label: 'Op', width: 'minmax(72px, 1fr)', from: 460, sort: (r) => layer(r).op, render: (r, cell) => setText(cell, layer(r).op) },
         {
-          label: 'Shape', title: 'Shape of the first output', width: 'minmax(148px, 1.6fr)', from: 640,
+          label: 'Layer',
+          width: 'minmax(120px, 2.6fr)',
+          sort: (r) => layer(r).name,
+          render: (r, cell) => renderName(cell, layer(r).name || `(${layer(r).op})`),
+        },
+        {
+          label: 'Op',
+          width: 'minmax(72px, 1fr)',
+          from: 460,
+          sort: (r) => layer(r).op,
+          render: (r, cell) => setText(cell, layer(r).op),
+        },
+        {
+          label: 'Shape',
+          title: 'Shape of the first output',
+          width: 'minmax(148px, 1.6fr)',
+          from: 640,
           sort: (r) => layer(r).shape?.reduce<number>((p, d) => p * (typeof d === 'number' ? d : 1), 1) ?? null,
           render: (r, cell) => setText(cell, shape(layer(r).shape)),
         },
-        { label: 'Parameters', width: '92px', numeric: true, from: 380, sort: (r) => layer(r).parameters, render: (r, cell) => renderNumber(cell, layer(r).parameters) },
-        { label: 'MACs', width: '84px', numeric: true, sort: (r) => layer(r).macs, render: (r, cell) => renderNumber(cell, layer(r).macs) },
         {
-          label: 'Share', title: 'Share of the model’s cost', width: '108px', numeric: true, from: 320, sort: share,
+          label: 'Parameters',
+          width: '92px',
+          numeric: true,
+          from: 380,
+          sort: (r) => layer(r).parameters,
+          render: (r, cell) => renderNumber(cell, layer(r).parameters),
+        },
+        {
+          label: 'MACs',
+          width: '84px',
+          numeric: true,
+          sort: (r) => layer(r).macs,
+          render: (r, cell) => renderNumber(cell, layer(r).macs),
+        },
+        {
+          label: 'Share',
+          title: 'Share of the model’s cost',
+          width: '108px',
+          numeric: true,
+          from: 320,
+          sort: share,
           render: (r, cell) => renderShare(cell, share(r), layer(r)[this.unit] / largest(this.model, this.unit)),
         },
         {
-          label: 'Group', width: 'minmax(90px, 1.6fr)', from: 560, sort: (r) => layer(r).group ?? null,
+          label: 'Group',
+          width: 'minmax(90px, 1.6fr)',
+          from: 560,
+          sort: (r) => layer(r).group ?? null,
           render: (r, cell) => {
             const { group } = layer(r);
             renderName(cell, group ?? '');
@@ -241,22 +318,36 @@ function reasonTable(model: Inspection, unit: 'macs' | 'parameters'): HTMLElemen
     'table',
     { class: 'plain reasons' },
     h('caption', { text: 'Frozen groups by reason' }),
-    h('thead', {}, h('tr', {}, ...['Reason', 'Groups', `Share of ${COST_UNITS[unit]}`].map((t, i) => h('th', { class: i ? 'numeric' : '', text: t, attrs: { scope: 'col' } })))),
     h(
-      'tbody',
+      'thead',
       {},
-      ...rows.slice(0, 12).map(([reason, r]) =>
-        h(
-          'tr',
-          { title: r.names.slice(0, 20).join('\n') + (r.names.length > 20 ? '\n…' : '') },
-          h('td', { class: 'wrap', text: reason }),
-          h('td', { class: 'numeric', text: count(r.groups) }),
-          h('td', { class: 'numeric', text: percent(r.cost / total) }),
+      h(
+        'tr',
+        {},
+        ...['Reason', 'Groups', `Share of ${COST_UNITS[unit]}`].map((t, i) =>
+          h('th', { class: i ? 'numeric' : '', text: t, attrs: { scope: 'col' } }),
         ),
       ),
     ),
+    h(
+      'tbody',
+      {},
+      ...rows
+        .slice(0, 12)
+        .map(([reason, r]) =>
+          h(
+            'tr',
+            { title: r.names.slice(0, 20).join('\n') + (r.names.length > 20 ? '\n…' : '') },
+            h('td', { class: 'wrap', text: reason }),
+            h('td', { class: 'numeric', text: count(r.groups) }),
+            h('td', { class: 'numeric', text: percent(r.cost / total) }),
+          ),
+        ),
+    ),
   );
-  return rows.length > 12 ? h('div', {}, table, h('p', { class: 'muted', text: `and ${plural(rows.length - 12, 'more reason')}` })) : table;
+  return rows.length > 12
+    ? h('div', {}, table, h('p', { class: 'muted', text: `and ${plural(rows.length - 12, 'more reason')}` }))
+    : table;
 }
 
 function renderName(cell: HTMLElement, name: string): void {

@@ -43,7 +43,11 @@ export class PruneView implements View {
       [
         { value: 'keep-macs', label: 'Kept MACs', title: 'Keep at most this share of the MACs' },
         { value: 'keep-params', label: 'Kept parameters', title: 'Keep at most this share of the parameters' },
-        { value: 'max-drop', label: 'Largest drop', title: 'The smallest model whose metric falls by at most this much' },
+        {
+          value: 'max-drop',
+          label: 'Largest drop',
+          title: 'The smallest model whose metric falls by at most this much',
+        },
       ],
       (kind) => this.setKind(kind),
     );
@@ -51,19 +55,32 @@ export class PruneView implements View {
     this.slider.addEventListener('change', () => {
       if (session.store.state.view.target.kind === 'max-drop') void pruning.search();
     });
-    this.find = button({ label: 'Find', icon: 'search', title: 'Search for the smallest model with at most this drop', onClick: () => void pruning.search() });
-    this.minKeep = textField({ label: 'Keep at least so many per cent of each group', className: 'short', numeric: true }, (v) => {
-      const share = Number(v.replace(',', '.')) / 100;
-      if (share >= 0 && share <= 1) pruning.setOptions({ minKeep: share });
-      this.minKeep.set(String(Math.round(session.store.state.view.minKeep * 1000) / 10));
+    this.find = button({
+      label: 'Find',
+      icon: 'search',
+      title: 'Search for the smallest model with at most this drop',
+      onClick: () => void pruning.search(),
     });
+    this.minKeep = textField(
+      { label: 'Keep at least so many per cent of each group', className: 'short', numeric: true },
+      (v) => {
+        const share = Number(v.replace(',', '.')) / 100;
+        if (share >= 0 && share <= 1) pruning.setOptions({ minKeep: share });
+        this.minKeep.set(String(Math.round(session.store.state.view.minKeep * 1000) / 10));
+      },
+    );
     this.roundTo = textField({ label: 'Kept units are a multiple of', className: 'short', numeric: true }, (v) => {
       const n = Number(v);
       if (Number.isInteger(n) && n >= 1) pruning.setOptions({ roundTo: n });
       this.roundTo.set(String(session.store.state.view.roundTo));
     });
-    this.allocation = dropdown('How the cut is spread over groups', (v) => pruning.setOptions({ allocation: v as Allocation }));
-    this.planError = errorSlot({ retry: () => void pruning.search(), showLog: () => session.showLog() }, 'No cut was found');
+    this.allocation = dropdown('How the cut is spread over groups', (v) =>
+      pruning.setOptions({ allocation: v as Allocation }),
+    );
+    this.planError = errorSlot(
+      { retry: () => void pruning.search(), showLog: () => session.showLog() },
+      'No cut was found',
+    );
     this.grid = new CutGrid(session, pruning);
     this.card = new LiveCard(session, pruning);
     const target = h(
@@ -82,7 +99,12 @@ export class PruneView implements View {
       this.manual,
       this.planError.element,
     );
-    this.work = h('div', { class: 'prune-work' }, h('div', { class: 'prune-left' }, target, this.grid.element), this.card.element);
+    this.work = h(
+      'div',
+      { class: 'prune-work' },
+      h('div', { class: 'prune-left' }, target, this.grid.element),
+      this.card.element,
+    );
     this.element = h('div', { class: 'view prune' }, this.empty, this.work);
   }
 
@@ -108,7 +130,13 @@ export class PruneView implements View {
     this.empty.dataset.key = key;
     if (nothing) {
       const reason = inspection(state)?.groups[0]?.reason;
-      fill(this.empty, emptyState('Nothing to prune', `No group of units in this model can lose units${reason ? ` (${inspection(state)!.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`));
+      fill(
+        this.empty,
+        emptyState(
+          'Nothing to prune',
+          `No group of units in this model can lose units${reason ? ` (${inspection(state)!.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`,
+        ),
+      );
       return;
     }
     const about = method(state.view.method);
@@ -116,7 +144,14 @@ export class PruneView implements View {
     const text = running
       ? 'The ranking runs. When it is done, the cut lines appear here.'
       : `A cut takes away the units that matter least. Rank them first: by ${about.label}, for all groups.`;
-    fill(this.empty, emptyState('No ranks to cut by', text, can ? { label: 'Rank now', onClick: () => void this.session.rank() } : undefined));
+    fill(
+      this.empty,
+      emptyState(
+        'No ranks to cut by',
+        text,
+        can ? { label: 'Rank now', onClick: () => void this.session.rank() } : undefined,
+      ),
+    );
   }
 
   private setKind(kind: TargetKind): void {
@@ -143,7 +178,10 @@ export class PruneView implements View {
     this.kind.set(kind);
     const drop = kind === 'max-drop';
     show(this.find.element, drop);
-    this.find.set({ label: state.planning ? 'Searching…' : 'Find', disabled: state.planning !== null || state.data.status !== 'ready' || state.engineDied !== null });
+    this.find.set({
+      label: state.planning ? 'Searching…' : 'Find',
+      disabled: state.planning !== null || state.data.status !== 'ready' || state.engineDied !== null,
+    });
     const cost = this.pruning.prediction(state);
     const unit = kind === 'keep-params' ? 'parameters' : 'macs';
     const left = model.totals[unit] > 0 ? cost[unit] / model.totals[unit] : 1;
@@ -156,7 +194,10 @@ export class PruneView implements View {
       this.slider.value = String(near);
       const judge = this.pruning.judge(state);
       const text = isShare(judge) ? metricDelta(judge, -value) : `−${value}`;
-      setText(this.sliderText, value === 0 ? 'no drop' : `at most ${text.replace(/^[−±]/, '')} of ${metricLabel(judge)}`);
+      setText(
+        this.sliderText,
+        value === 0 ? 'no drop' : `at most ${text.replace(/^[−±]/, '')} of ${metricLabel(judge)}`,
+      );
     } else {
       const smallest = sweep.smallest(kind);
       setAttr(this.slider, 'min', Math.floor(Math.min(smallest, left) * 1000));
@@ -167,13 +208,19 @@ export class PruneView implements View {
     }
     setAttr(this.slider, 'aria-label', drop ? 'Largest drop of the metric' : `Kept ${name}`);
     setAttr(this.slider, 'aria-valuetext', this.sliderText.textContent);
-    const fillShare = (Number(this.slider.value) - Number(this.slider.min)) / Math.max(1, Number(this.slider.max) - Number(this.slider.min));
+    const fillShare =
+      (Number(this.slider.value) - Number(this.slider.min)) /
+      Math.max(1, Number(this.slider.max) - Number(this.slider.min));
     this.slider.style.setProperty('--fill', String(fillShare));
     this.minKeep.set(String(Math.round(view.minKeep * 1000) / 10));
     this.roundTo.set(String(view.roundTo));
     this.allocation.set(
       [
-        { value: 'global', label: 'over all groups by score', title: 'One order over all groups: least score per saved cost goes first' },
+        {
+          value: 'global',
+          label: 'over all groups by score',
+          title: 'One order over all groups: least score per saved cost goes first',
+        },
         { value: 'uniform', label: 'evenly', title: 'The same share of every group' },
       ],
       view.allocation ?? 'global',
@@ -185,13 +232,18 @@ export class PruneView implements View {
     const { view } = state;
     const shown = shownRanks(state);
     const parts: (string | false)[] = [
-      shown !== null && `Cut by ${method(shown.ranks.method).label}${shown.ranks.metric ? ` of ${metricLabel(shown.ranks.metric)}` : ''}.`,
+      shown !== null &&
+        `Cut by ${method(shown.ranks.method).label}${shown.ranks.metric ? ` of ${metricLabel(shown.ranks.metric)}` : ''}.`,
       shown?.stale ? `These ranks were ${shown.stale}.` : false,
-      view.target.kind !== 'max-drop' && !view.manual && view.target.value < smallest - 0.0005 && `The floor and the locks allow no less than ${percent(smallest)}.`,
+      view.target.kind !== 'max-drop' &&
+        !view.manual &&
+        view.target.value < smallest - 0.0005 &&
+        `The floor and the locks allow no less than ${percent(smallest)}.`,
       view.frozen.length > 0 && `${plural(view.frozen.length, 'group')} locked.`,
     ];
     const unranked = prunableGroups(state).length - this.pruning.cutGroups(state).length;
-    if (unranked > 0) parts.push(`${plural(unranked, 'group')} without ranks ${unranked === 1 ? 'stays' : 'stay'} whole.`);
+    if (unranked > 0)
+      parts.push(`${plural(unranked, 'group')} without ranks ${unranked === 1 ? 'stays' : 'stay'} whole.`);
     if (state.planning) parts.unshift(`${state.planning.note || 'searching'}…`);
     setText(this.note, parts.filter(Boolean).join(' '));
     this.note.classList.toggle('warning', Boolean(shown?.stale));

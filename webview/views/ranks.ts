@@ -116,25 +116,40 @@ export class RanksView implements View {
       this.scopeValue,
     );
     this.method.set(
-      (Object.keys(METHODS) as MethodName[]).map((m) => ({ value: m, label: METHODS[m].label, title: METHODS[m].about })),
+      (Object.keys(METHODS) as MethodName[]).map((m) => ({
+        value: m,
+        label: METHODS[m].label,
+        title: METHODS[m].about,
+      })),
       view.method,
     );
     const about = method(view.method);
     show(this.metricWords, about.metric);
     show(this.sampledWords, about.sampled);
-    const metrics: MetricName[] = state.data.status === 'ready' ? state.data.value.metrics : view.metric ? [view.metric] : [];
+    const metrics: MetricName[] =
+      state.data.status === 'ready' ? state.data.value.metrics : view.metric ? [view.metric] : [];
     const metric = this.session.rankMetric(state);
     this.metric.set(
-      metrics.length ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about })) : [{ value: '', label: 'a metric of the data' }],
+      metrics.length
+        ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about }))
+        : [{ value: '', label: 'a metric of the data' }],
       metric ?? '',
       metrics.length === 0,
     );
     this.tolerance.set(
-      withValue(TOLERANCES, view.tolerance).map((t) => ({ value: String(t), label: t === 0 ? 'no tolerance' : `± ${percent(t)} of the spread`, title: 'Standard error that is small enough, as a share of the scores’ spread' })),
+      withValue(TOLERANCES, view.tolerance).map((t) => ({
+        value: String(t),
+        label: t === 0 ? 'no tolerance' : `± ${percent(t)} of the spread`,
+        title: 'Standard error that is small enough, as a share of the scores’ spread',
+      })),
       String(view.tolerance),
     );
     this.budget.set(
-      withValue(BUDGETS, view.budget).map((b) => ({ value: String(b), label: `${count(b)} evaluations`, title: 'Per group; one evaluation is one coalition on all samples' })),
+      withValue(BUDGETS, view.budget).map((b) => ({
+        value: String(b),
+        label: `${count(b)} evaluations`,
+        title: 'Per group; one evaluation is one coalition on all samples',
+      })),
       String(view.budget),
     );
     const running = state.job?.method === 'rank' || state.partial !== null;
@@ -146,7 +161,11 @@ export class RanksView implements View {
         : state.engineDied
           ? 'The engine stopped'
           : '';
-    this.run.set({ label: running ? 'Ranking…' : 'Rank', disabled: running || why !== '', title: why || 'Run this ranking' });
+    this.run.set({
+      label: running ? 'Ranking…' : 'Rank',
+      disabled: running || why !== '',
+      title: why || 'Run this ranking',
+    });
     const shown = shownRanks(state);
     const unfinished = shown !== null && !shown.ranks.complete && !shown.stale && about.sampled;
     show(this.resume.element, unfinished && !running);
@@ -186,7 +205,12 @@ export class RanksView implements View {
     show(this.empty, false);
     fill(this.empty);
     show(this.results, true);
-    const rows = groups.map((g) => ({ id: g.id, size: g.size, ranks: groupRanks(state, g.id), running: running && !groupRanks(state, g.id) }));
+    const rows = groups.map((g) => ({
+      id: g.id,
+      size: g.size,
+      ranks: groupRanks(state, g.id),
+      running: running && !groupRanks(state, g.id),
+    }));
     this.heat.set(rows, state.view.selectedGroup);
     this.drawGroup(state);
   }
@@ -195,7 +219,13 @@ export class RanksView implements View {
     const model = inspection(state);
     if (nothing && model) {
       const reason = model.groups[0]?.reason;
-      fill(this.empty, emptyState('Nothing to rank', `This model has no prunable group of units${reason ? ` (${model.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`));
+      fill(
+        this.empty,
+        emptyState(
+          'Nothing to rank',
+          `This model has no prunable group of units${reason ? ` (${model.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`,
+        ),
+      );
       return;
     }
     if (state.rankError) {
@@ -225,26 +255,48 @@ export class RanksView implements View {
     }
     this.groupHead.append(h('h2', {}, nameElement(group.id, splitName(group.id))));
     if (!group.prunable) {
-      this.groupHead.append(h('p', { class: 'muted', text: `Frozen: ${group.reason ?? 'not prunable'}. Its units are not ranked.` }));
+      this.groupHead.append(
+        h('p', { class: 'muted', text: `Frozen: ${group.reason ?? 'not prunable'}. Its units are not ranked.` }),
+      );
       show(this.barsBox, false);
       return;
     }
     if (!ranks) {
       const waiting = state.partial !== null || state.job?.method === 'rank';
-      this.groupHead.append(h('p', { class: 'muted', text: waiting ? 'Its turn comes; bars appear with the first values.' : 'Not ranked yet.' }));
+      this.groupHead.append(
+        h('p', {
+          class: 'muted',
+          text: waiting ? 'Its turn comes; bars appear with the first values.' : 'Not ranked yet.',
+        }),
+      );
       return;
     }
-    const metric = state.partial?.has(group.id) ? this.session.rankMetric(state) : (shownRanks(state)?.ranks.metric ?? null);
+    const metric = state.partial?.has(group.id)
+      ? this.session.rankMetric(state)
+      : (shownRanks(state)?.ranks.metric ?? null);
     const samples = shownRanks(state)?.ranks.data.samples ?? Infinity;
     const facts = [`${count(group.size)} ${kindName(group.kind, group.size)}`];
     if (ranks.evaluations > 0) facts.push(`${count(ranks.evaluations)} evaluations${running ? ' so far' : ''}`);
-    if (ranks.value) facts.push(`${metricLabel(metric)} ${metricValue(metric, ranks.value.full, samples)} with all, ${metricValue(metric, ranks.value.empty, samples)} with none`);
+    if (ranks.value)
+      facts.push(
+        `${metricLabel(metric)} ${metricValue(metric, ranks.value.full, samples)} with all, ${metricValue(metric, ranks.value.empty, samples)} with none`,
+      );
     if (ranks.estimator) facts.push(ranks.estimator);
     this.groupHead.append(h('p', { class: 'muted', text: facts.join(' · ') }), this.asTable.element);
     this.asTable.set(this.tableShown);
     if (!running && hasNoSignal(ranks)) {
       this.signal.append(
-        h('p', { class: 'note info' }, icon('info'), h('span', {}, h('strong', { text: 'No signal: ' }), 'these units are interchangeable on this data. The order below is not supported by it.')),
+        h(
+          'p',
+          { class: 'note info' },
+          icon('info'),
+          h(
+            'span',
+            {},
+            h('strong', { text: 'No signal: ' }),
+            'these units are interchangeable on this data. The order below is not supported by it.',
+          ),
+        ),
       );
     }
     this.units = sortUnits(ranks.units);
@@ -274,10 +326,27 @@ export class RanksView implements View {
       columns: [
         { label: 'Place', width: '72px', numeric: true, sort: (r) => -r, render: text((r) => count(r + 1)) },
         { label: 'Unit', width: '84px', numeric: true, sort: (r) => u(r).index, render: text((r) => `#${u(r).index}`) },
-        { label: 'Score', width: 'minmax(90px, 1fr)', numeric: true, sort: (r) => u(r).score, render: text((r) => number(u(r).score)) },
-        { label: 'Std. error', title: 'Standard error of the score', width: 'minmax(84px, 1fr)', numeric: true, from: 400, sort: (r) => u(r).stderr, render: text((r) => (u(r).stderr === undefined ? '–' : number(u(r).stderr!, 2))) },
         {
-          label: '95 % interval', width: 'minmax(150px, 2fr)', numeric: true, from: 520,
+          label: 'Score',
+          width: 'minmax(90px, 1fr)',
+          numeric: true,
+          sort: (r) => u(r).score,
+          render: text((r) => number(u(r).score)),
+        },
+        {
+          label: 'Std. error',
+          title: 'Standard error of the score',
+          width: 'minmax(84px, 1fr)',
+          numeric: true,
+          from: 400,
+          sort: (r) => u(r).stderr,
+          render: text((r) => (u(r).stderr === undefined ? '–' : number(u(r).stderr!, 2))),
+        },
+        {
+          label: '95 % interval',
+          width: 'minmax(150px, 2fr)',
+          numeric: true,
+          from: 520,
           render: text((r) => {
             const { score, stderr } = u(r);
             return stderr === undefined ? '–' : `${number(score - Z95 * stderr)} to ${number(score + Z95 * stderr)}`;

@@ -1,5 +1,18 @@
 import type { PruneReport } from '../../src/formats.ts';
-import { bytes, change, count, DASH, isShare, metricDelta, metricValue, milliseconds, number, plural, seconds, si } from '../logic/format.ts';
+import {
+  bytes,
+  change,
+  count,
+  DASH,
+  isShare,
+  metricDelta,
+  metricValue,
+  milliseconds,
+  number,
+  plural,
+  seconds,
+  si,
+} from '../logic/format.ts';
 import { metricLabel } from '../logic/words.ts';
 import type { Pruning } from '../pruning.ts';
 import { wireError } from '../rpc.ts';
@@ -37,11 +50,23 @@ export class ReportCard {
     const name = report.output.split(/[\\/]/).pop() ?? report.output;
     const samples = report.data.samples;
     const row = (label: string, a: string, b: string, delta: string): HTMLElement =>
-      h('tr', {}, h('th', { text: label, attrs: { scope: 'row' } }), h('td', { class: 'numeric muted', text: a }), h('td', { class: 'numeric', text: b }), h('td', { class: 'numeric muted', text: delta }));
+      h(
+        'tr',
+        {},
+        h('th', { text: label, attrs: { scope: 'row' } }),
+        h('td', { class: 'numeric muted', text: a }),
+        h('td', { class: 'numeric', text: b }),
+        h('td', { class: 'numeric muted', text: delta }),
+      );
     const value = (label: string, a: number | null, b: number | null, n: number): HTMLElement | null =>
       a === null && b === null
         ? null
-        : row(label, metricValue(metric, a, n), metricValue(metric, b, n), a !== null && b !== null ? metricDelta(metric, b - a, n).replace('points', 'pt') : DASH);
+        : row(
+            label,
+            metricValue(metric, a, n),
+            metricValue(metric, b, n),
+            a !== null && b !== null ? metricDelta(metric, b - a, n).replace('points', 'pt') : DASH,
+          );
     const rows = [
       row('MACs', si(before.macs), si(after.macs), change(before.macs, after.macs)),
       row('Parameters', si(before.parameters), si(after.parameters), change(before.parameters, after.parameters)),
@@ -50,7 +75,12 @@ export class ReportCard {
       value(metricName(metric, 'held out'), before.holdout, after.holdout, report.holdoutSamples || samples),
       before.latencyMs === null && after.latencyMs === null
         ? null
-        : row('Latency', milliseconds(before.latencyMs ?? NaN), milliseconds(after.latencyMs ?? NaN), change(before.latencyMs ?? 0, after.latencyMs ?? NaN)),
+        : row(
+            'Latency',
+            milliseconds(before.latencyMs ?? NaN),
+            milliseconds(after.latencyMs ?? NaN),
+            change(before.latencyMs ?? 0, after.latencyMs ?? NaN),
+          ),
     ];
     const proof = `Outputs equal to the gated model: max ${number(equivalence.maxRelDiff, 1)}`;
     return [
@@ -59,7 +89,17 @@ export class ReportCard {
       h(
         'table',
         { class: 'plain report-table' },
-        h('thead', {}, h('tr', {}, ...['', 'Before', 'After', 'Change'].map((t, i) => h('th', { class: i ? 'numeric' : '', text: t, attrs: { scope: 'col' } })))),
+        h(
+          'thead',
+          {},
+          h(
+            'tr',
+            {},
+            ...['', 'Before', 'After', 'Change'].map((t, i) =>
+              h('th', { class: i ? 'numeric' : '', text: t, attrs: { scope: 'col' } }),
+            ),
+          ),
+        ),
         h('tbody', {}, ...rows),
       ),
       h('p', {
@@ -69,17 +109,41 @@ export class ReportCard {
       }),
       ...report.warnings.map((w) => h('p', { class: 'note warning' }, icon('warning'), h('span', { text: w }))),
       ...(report.shrunkOutputs.length
-        ? [h('p', { class: 'note info' }, icon('info'), h('span', { text: `Outputs that lost columns with their units: ${report.shrunkOutputs.join(', ')}.` }))]
+        ? [
+            h(
+              'p',
+              { class: 'note info' },
+              icon('info'),
+              h('span', { text: `Outputs that lost columns with their units: ${report.shrunkOutputs.join(', ')}.` }),
+            ),
+          ]
         : []),
       h(
         'div',
         { class: 'buttons' },
-        button({ label: 'Open beside', icon: 'split-horizontal', onClick: () => this.act(() => this.session.rpc.request('open-beside', { path: report.output })) }).element,
-        button({ label: 'Reveal', icon: 'folder-opened', title: 'Show the file in the explorer', onClick: () => this.act(() => this.session.rpc.request('reveal', { path: report.output })) }).element,
-        button({ label: 'Copy CLI command', icon: 'copy', title: 'Saves the plan and copies the command that makes this file again', onClick: () => this.act(() => this.pruning.copyCommand()) }).element,
+        button({
+          label: 'Open beside',
+          icon: 'split-horizontal',
+          onClick: () => this.act(() => this.session.rpc.request('open-beside', { path: report.output })),
+        }).element,
+        button({
+          label: 'Reveal',
+          icon: 'folder-opened',
+          title: 'Show the file in the explorer',
+          onClick: () => this.act(() => this.session.rpc.request('reveal', { path: report.output })),
+        }).element,
+        button({
+          label: 'Copy CLI command',
+          icon: 'copy',
+          title: 'Saves the plan and copies the command that makes this file again',
+          onClick: () => this.act(() => this.pruning.copyCommand()),
+        }).element,
       ),
       this.status,
-      h('p', { class: 'muted', text: `${report.device.toUpperCase()} · ${seconds(report.seconds)} · ${count(samples)} samples` }),
+      h('p', {
+        class: 'muted',
+        text: `${report.device.toUpperCase()} · ${seconds(report.seconds)} · ${count(samples)} samples`,
+      }),
     ];
   }
 
