@@ -94,7 +94,9 @@ export function share(zeroAllowed = false): (text: string) => number {
     const match = /^([\d.eE+-]+)\s*(%?)$/.exec(text.trim());
     const value = match ? Number(match[1]) / (match[2] ? 100 : 1) : NaN;
     if (!(value <= 1) || !(zeroAllowed ? value >= 0 : value > 0)) {
-      throw new InvalidArgumentError(`It must be a share between 0 and 1, such as 0.5${zeroAllowed ? '' : ' (not 0)'}.`);
+      throw new InvalidArgumentError(
+        `It must be a share between 0 and 1, such as 0.5${zeroAllowed ? '' : ' (not 0)'}.`,
+      );
     }
     return value;
   };

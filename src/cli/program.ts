@@ -9,7 +9,9 @@ import { addRank } from './commands/rank.ts';
 /** The command line: every command, its options and its help. Bad usage throws a CommanderError after one sentence. */
 export function buildProgram(): Command {
   const program = new Command('secateur')
-    .description('Open an ONNX model, see which of its units matter, prune the rest, export a smaller model that was checked.')
+    .description(
+      'Open an ONNX model, see which of its units matter, prune the rest, export a smaller model that was checked.',
+    )
     .version(packageJson.version, '-V, --version')
     .helpCommand('help [command]', 'help for a command')
     .showSuggestionAfterError()
@@ -35,7 +37,10 @@ Exit codes: 0 success, 1 the job failed or was cancelled, 2 bad usage or bad inp
 function tellErrors(command: Command, name: string): void {
   command.configureOutput({
     outputError: (text, write) => {
-      const sentence = text.replace(/^error:\s*/i, '').replace(/\s*\n\s*/g, ' ').trim();
+      const sentence = text
+        .replace(/^error:\s*/i, '')
+        .replace(/\s*\n\s*/g, ' ')
+        .trim();
       write(`secateur: ${/[.?!)]$/.test(sentence) ? sentence : `${sentence}.`} See ${name} --help.\n`);
     },
   });

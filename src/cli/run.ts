@@ -89,7 +89,13 @@ export async function runSession(work: (session: Session) => Promise<void>): Pro
 /** A command has no engine to restart: it starts one each time. */
 function withoutEditorHints(thrown: unknown): unknown {
   if (thrown instanceof SecateurError && thrown.code === 'engine') {
-    return new SecateurError('engine', thrown.message, thrown.hint.includes('Restart') ? 'Nothing was written; run the command again, or with fewer --samples.' : thrown.hint);
+    return new SecateurError(
+      'engine',
+      thrown.message,
+      thrown.hint.includes('Restart')
+        ? 'Nothing was written; run the command again, or with fewer --samples.'
+        : thrown.hint,
+    );
   }
   return thrown;
 }

@@ -16,13 +16,25 @@ export function sidesTable(
     ['file size', bytes(a.bytes), bytes(b.bytes), change(a.bytes, b.bytes)],
   ];
   const metricRow = (title: string, x: number | null, y: number | null, samples: number): void => {
-    if (x !== null || y !== null) rows.push([title, metricValue(metric, x, samples), metricValue(metric, y, samples), metricChange(metric, x, y, samples)]);
+    if (x !== null || y !== null)
+      rows.push([
+        title,
+        metricValue(metric, x, samples),
+        metricValue(metric, y, samples),
+        metricChange(metric, x, y, samples),
+      ]);
   };
   metricRow(about.valueTitle, a.value, b.value, about.samples);
   metricRow(`${metric}, held out`, a.holdout, b.holdout, about.holdoutSamples ?? about.samples);
-  if (a.latencyMs !== null && b.latencyMs !== null) rows.push(['latency', duration(a.latencyMs), duration(b.latencyMs), change(a.latencyMs, b.latencyMs)]);
+  if (a.latencyMs !== null && b.latencyMs !== null)
+    rows.push(['latency', duration(a.latencyMs), duration(b.latencyMs), change(a.latencyMs, b.latencyMs)]);
   return table(
-    [{ title: '' }, { title: left.title, align: 'right', max: 30 }, { title: right.title, align: 'right', max: 30 }, { title: 'change', align: 'right' }],
+    [
+      { title: '' },
+      { title: left.title, align: 'right', max: 30 },
+      { title: right.title, align: 'right', max: 30 },
+      { title: 'change', align: 'right' },
+    ],
     rows,
   );
 }

@@ -15,7 +15,9 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
       .map((cell, i) => pad(cell, widths[i], columns[i].align ?? 'left'))
       .join('  ')
       .trimEnd();
-  return [line(columns.map((c) => c.title)), widths.map((w) => '─'.repeat(w)).join('  '), ...cells.map(line)].join('\n');
+  return [line(columns.map((c) => c.title)), widths.map((w) => '─'.repeat(w)).join('  '), ...cells.map(line)].join(
+    '\n',
+  );
 }
 
 /** `name: value` lines with the values under each other. */

@@ -36,8 +36,10 @@ function describe(report: EvaluateReport): string {
   const value = (v: number, stderr: number | undefined, samples: number): string =>
     `${metricValue(report.metric, v, samples)}${stderr ? `  (standard error ${metricValue(report.metric, stderr, samples)})` : ''}, ${samples} samples`;
   const rows: [string, string][] = [[report.metric, value(report.value, report.stderr, report.samples)]];
-  if (report.holdout) rows.push(['held out', value(report.holdout.value, report.holdout.stderr, report.holdout.samples)]);
+  if (report.holdout)
+    rows.push(['held out', value(report.holdout.value, report.holdout.stderr, report.holdout.samples)]);
   rows.push(['output', `${report.output}, read as ${report.reading}`], ['device', report.device]);
-  if (report.metric !== 'accuracy' && report.metric !== 'agreement') rows.push(['exactly', significant(report.value, 8)]);
+  if (report.metric !== 'accuracy' && report.metric !== 'agreement')
+    rows.push(['exactly', significant(report.value, 8)]);
   return facts(rows);
 }

@@ -33,29 +33,63 @@ function describe(report: InspectReport, all: boolean): string {
   const parts = [
     facts([
       ['model', model.path],
-      ['file', `${bytes(model.bytes)}, opset ${model.opset}, IR ${model.irVersion}${model.producer ? `, by ${model.producer}` : ''}`],
+      [
+        'file',
+        `${bytes(model.bytes)}, opset ${model.opset}, IR ${model.irVersion}${model.producer ? `, by ${model.producer}` : ''}`,
+      ],
       ['total', `${count(totals.parameters)} parameters, ${count(totals.macs)} MACs, ${totals.nodes} nodes`],
       ['in', report.inputs.map(port).join('; ') || 'none'],
       ['out', report.outputs.map(port).join('; ') || 'none'],
-      ['prunable', `${percent(report.prunable.parameters)} of the parameters, ${percent(report.prunable.macs)} of the MACs`],
+      [
+        'prunable',
+        `${percent(report.prunable.parameters)} of the parameters, ${percent(report.prunable.macs)} of the MACs`,
+      ],
     ]),
   ];
   const shown = all ? report.layers : report.layers.filter((l) => l.parameters > 0 || l.macs > 0);
   if (shown.length > 0) {
     const rows = shown.map((l) => [l.name, l.op, shape(l.shape), count(l.parameters), count(l.macs), l.group ?? '']);
     parts.push(
-      table([{ title: 'layer' }, { title: 'op' }, { title: 'shape' }, { title: 'parameters', align: 'right' }, { title: 'MACs', align: 'right' }, { title: 'group' }], rows),
+      table(
+        [
+          { title: 'layer' },
+          { title: 'op' },
+          { title: 'shape' },
+          { title: 'parameters', align: 'right' },
+          { title: 'MACs', align: 'right' },
+          { title: 'group' },
+        ],
+        rows,
+      ),
     );
   }
   if (shown.length < report.layers.length) {
-    parts.push(`${report.layers.length - shown.length} layers without parameters and MACs are not listed (--all lists them).`);
+    parts.push(
+      `${report.layers.length - shown.length} layers without parameters and MACs are not listed (--all lists them).`,
+    );
   }
   const prunable = report.groups.filter((g) => g.prunable);
   if (prunable.length > 0) {
-    const rows = prunable.map((g) => [g.id, g.kind, String(g.size), count(g.parameters), count(g.macs), list(g.layers), list(g.consumers)]);
+    const rows = prunable.map((g) => [
+      g.id,
+      g.kind,
+      String(g.size),
+      count(g.parameters),
+      count(g.macs),
+      list(g.layers),
+      list(g.consumers),
+    ]);
     parts.push(
       table(
-        [{ title: 'group' }, { title: 'units' }, { title: 'size', align: 'right' }, { title: 'parameters', align: 'right' }, { title: 'MACs', align: 'right' }, { title: 'made by', max: 40 }, { title: 'read by', max: 40 }],
+        [
+          { title: 'group' },
+          { title: 'units' },
+          { title: 'size', align: 'right' },
+          { title: 'parameters', align: 'right' },
+          { title: 'MACs', align: 'right' },
+          { title: 'made by', max: 40 },
+          { title: 'read by', max: 40 },
+        ],
         rows,
       ),
     );

@@ -6,7 +6,17 @@ import { matchGroups } from '../../pruning/plan/freeze.ts';
 import { inputsOf, readRanks } from '../files.ts';
 import { duration, metricValue, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
-import { addCommonOptions, addDataOptions, collect, dataSpec, METHODS, methodList, modelPath, positiveNumber, wholeNumber } from '../options.ts';
+import {
+  addCommonOptions,
+  addDataOptions,
+  collect,
+  dataSpec,
+  METHODS,
+  methodList,
+  modelPath,
+  positiveNumber,
+  wholeNumber,
+} from '../options.ts';
 import type { Session } from '../run.ts';
 import { print, printWarnings, runSession } from '../run.ts';
 import { table } from '../table.ts';
@@ -28,7 +38,11 @@ export function addRank(program: Command): void {
     .requiredOption('--method <names>', `one or several of ${METHODS.join(', ')}, with commas`, methodList)
     .option('--group <id>', 'only this group (* and ? as in file names); may be repeated', collect)
     .option('--budget <n>', 'evaluations per group (one evaluation: one coalition on all samples used)', wholeNumber(1))
-    .option('--tolerance <t>', 'stop when standard errors are below this share of the spread of the scores', positiveNumber)
+    .option(
+      '--tolerance <t>',
+      'stop when standard errors are below this share of the spread of the scores',
+      positiveNumber,
+    )
     .option('--out <file>', 'write the ranks here, such as model.ranks.json')
     .option('--resume <file>', 'go on from the ranks of an earlier run');
   addCommonOptions(addDataOptions(command)).addHelpText(
@@ -53,7 +67,8 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   const out = options.out ? checkTarget(options.out, inputs) : null;
   const earlier = options.resume ? readRanks(options.resume) : [];
   for (const method of options.resume ? options.method : []) {
-    if (!earlier.some((r) => r.method === method)) throw new SecateurError('usage', `${options.resume} has no ranks by ${method} to go on from.`);
+    if (!earlier.some((r) => r.method === method))
+      throw new SecateurError('usage', `${options.resume} has no ranks by ${method} to go on from.`);
   }
   const groups = options.group ? await groupIds(session, model, options.group) : undefined;
 
@@ -64,23 +79,40 @@ async function rank(session: Session, modelArgument: string, options: RankOption
     const resume = earlier.find((r) => r.method === method);
     const stage = options.method.length > 1 ? method : undefined;
     try {
-      results.push(await session.request('rank', { model, data, method, metric, groups, budget, tolerance, seed, device, resume }, stage));
+      results.push(
+        await session.request(
+          'rank',
+          { model, data, method, metric, groups, budget, tolerance, seed, device, resume },
+          stage,
+        ),
+      );
     } catch (thrown) {
       // What earlier methods computed is kept when a later one is cancelled before its first group.
       if (!session.signal.aborted || results.length === 0) throw thrown;
     }
   }
   const complete = results.length === options.method.length && results.every((r) => r.complete);
-  const report: Ranks | RanksByMethod = options.method.length === 1 ? results[0] : { format: 'secateur-ranks/1', methods: results };
+  const report: Ranks | RanksByMethod =
+    options.method.length === 1 ? results[0] : { format: 'secateur-ranks/1', methods: results };
   if (out) writeJsonFile(out, report, inputs);
-  printWarnings(session, results.flatMap((r) => r.warnings), options.json);
+  printWarnings(
+    session,
+    results.flatMap((r) => r.warnings),
+    options.json,
+  );
   if (!complete) {
-    const kept = out ? `What was computed is in ${out}; --resume ${out} goes on from it.` : 'Nothing was kept: there is no --out.';
+    const kept = out
+      ? `What was computed is in ${out}; --resume ${out} goes on from it.`
+      : 'Nothing was kept: there is no --out.';
     throw new SecateurError('cancelled', 'Ranking was cancelled.', kept);
   }
   print(options.json, report, () => {
     const parts = results.map((r) => describe(r, options.method.length > 1));
-    parts.push(out ? `Wrote ${out} in ${duration(performance.now() - started)}.` : 'Not written to a file: add --out model.ranks.json to keep the ranks.');
+    parts.push(
+      out
+        ? `Wrote ${out} in ${duration(performance.now() - started)}.`
+        : 'Not written to a file: add --out model.ranks.json to keep the ranks.',
+    );
     return parts.join('\n\n');
   });
 }
@@ -123,7 +155,9 @@ function describe(ranks: Ranks, withTitle: boolean): string {
 }
 
 function ends(group: GroupRanks, which: 'best' | 'worst'): string {
-  const sorted = [...group.units].sort((a, b) => (which === 'best' ? b.score - a.score : a.score - b.score) || a.index - b.index);
+  const sorted = [...group.units].sort(
+    (a, b) => (which === 'best' ? b.score - a.score : a.score - b.score) || a.index - b.index,
+  );
   return sorted
     .slice(0, 2)
     .map((u) => `#${u.index} ${significant(u.score, 2)}${u.stderr ? `±${significant(u.stderr, 1)}` : ''}`)

@@ -33,7 +33,13 @@ export class ActivationRuns implements ActivationSource {
     const weightSites = sites.filter(({ operand }) => operand.initializer);
     for (const site of weightSites) {
       const { initializer } = site.operand;
-      addAbs(site.site, { type: 'float32', dims: [...initializer!.dims], data: initializer!.toFloat32() }, 1, sums[site.index], counts[site.index]);
+      addAbs(
+        site.site,
+        { type: 'float32', dims: [...initializer!.dims], data: initializer!.toFloat32() },
+        1,
+        sums[site.index],
+        counts[site.index],
+      );
     }
     const running = sites.filter(({ operand }) => !operand.initializer);
     if (running.length > 0) await this.run(running, sums, counts, signal);
@@ -65,7 +71,12 @@ export class ActivationRuns implements ActivationSource {
     return found;
   }
 
-  private async run(sites: { index: number; site: GateSite; operand: Value }[], sums: Float64Array[], counts: Float64Array[], signal?: AbortSignal): Promise<void> {
+  private async run(
+    sites: { index: number; site: GateSite; operand: Value }[],
+    sums: Float64Array[],
+    counts: Float64Array[],
+    signal?: AbortSignal,
+  ): Promise<void> {
     const clone = cloneModel(this.structure.model);
     const { graph } = clone.model;
     graph.outputs.length = 0;
@@ -74,13 +85,18 @@ export class ActivationRuns implements ActivationSource {
     removeDeadNodes(clone.model);
     const session = await createSession(clone.model, { device: this.device });
     try {
-      const perSample = wanted.reduce((sum, v) => sum + elementCount((v.type?.shape ?? []).map((d) => (typeof d === 'number' ? d : 1))), 1);
+      const perSample = wanted.reduce(
+        (sum, v) => sum + elementCount((v.type?.shape ?? []).map((d) => (typeof d === 'number' ? d : 1))),
+        1,
+      );
       const size = Math.min(256, Math.max(1, Math.floor(VALUES_PER_RUN / perSample)));
       for (const { feeds, samples } of sampleBatches(this.dataset, size)) {
         if (signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled.');
         const outputs = await session.run(feeds, [...new Set(wanted.map((v) => v.name))]);
         const rows = this.dataset.batchSize ?? samples;
-        sites.forEach(({ site, index }, i) => addAbs(site, outputs[wanted[i].name], samples / rows, sums[index], counts[index]));
+        sites.forEach(({ site, index }, i) =>
+          addAbs(site, outputs[wanted[i].name], samples / rows, sums[index], counts[index]),
+        );
       }
     } finally {
       await session.release();
@@ -89,7 +105,13 @@ export class ActivationRuns implements ActivationSource {
 }
 
 /** Adds |x| of every element to the unit of its position; `share`: leading part of axis 0 that holds real samples. */
-function addAbs({ axis, units }: GateSite, tensor: HostTensor, share: number, sums: Float64Array, counts: Float64Array): void {
+function addAbs(
+  { axis, units }: GateSite,
+  tensor: HostTensor,
+  share: number,
+  sums: Float64Array,
+  counts: Float64Array,
+): void {
   const { dims } = tensor;
   const data = toFloat32(tensor);
   const inner = elementCount(dims.slice(axis + 1));

@@ -38,7 +38,10 @@ export async function compare(params: CompareParams, context: JobContext): Promi
   await checkpoint(context);
   return withSession(a, device, (sessionA) =>
     withSession(b, device, async (sessionB) => {
-      const values = await metrics({ sessionA, sessionB, a, b, data, dataB, metric, spec: params.data }, part(context, 0, 0.5));
+      const values = await metrics(
+        { sessionA, sessionB, a, b, data, dataB, metric, spec: params.data },
+        part(context, 0, 0.5),
+      );
       const distances = await compareOutputs(sessionA, sessionB, data, dataB, warnings, part(context, 0.5, 0.85));
       context.progress({ fraction: 0.85, note: 'measuring latency' });
       const latency = await compareLatency(
@@ -70,7 +73,10 @@ function checkInputs(a: OpenModel, b: OpenModel): void {
   const [inA, inB] = [names(a), names(b)];
   const missing = inB.filter((name) => !inA.includes(name));
   if (missing.length > 0 && !(inA.length === 1 && inB.length === 1)) {
-    throw new SecateurError('bad-data', `The models have different inputs: ${b.path} needs ${missing.join(', ')}, ${a.path} has ${inA.join(', ')}.`);
+    throw new SecateurError(
+      'bad-data',
+      `The models have different inputs: ${b.path} needs ${missing.join(', ')}, ${a.path} has ${inA.join(', ')}.`,
+    );
   }
 }
 
@@ -89,17 +95,30 @@ interface MetricJob {
 async function metrics(job: MetricJob, context: JobContext) {
   const { sessionA, sessionB, data, dataB, metric, spec } = job;
   const { reading } = data;
-  const readingB = sessionB.outputs.some((o) => o.name === reading.output) ? reading : { ...reading, output: sessionB.outputs[0].name };
+  const readingB = sessionB.outputs.some((o) => o.name === reading.output)
+    ? reading
+    : { ...reading, output: sessionB.outputs[0].name };
   const value = async (session: Session, dataset: Dataset, original: Dataset): Promise<number> => {
     const options = { metric, reading: session === sessionA ? reading : readingB };
-    return (await metricOf(session, { session: sessionA, dataset: original, reading }, dataset, options, context.signal)).value;
+    return (
+      await metricOf(session, { session: sessionA, dataset: original, reading }, dataset, options, context.signal)
+    ).value;
   };
-  const holdoutB = spec.holdout && data.holdout ? await openDataset(job.b.structure().model, { ...spec, path: spec.holdout, holdout: null }) : null;
+  const holdoutB =
+    spec.holdout && data.holdout
+      ? await openDataset(job.b.structure().model, { ...spec, path: spec.holdout, holdout: null })
+      : null;
   context.progress({ fraction: 0, note: `measuring ${metric} of the first model` });
-  const a = { value: await value(sessionA, data.all, data.all), holdout: holdoutB && data.holdout ? await value(sessionA, data.holdout, data.holdout) : null };
+  const a = {
+    value: await value(sessionA, data.all, data.all),
+    holdout: holdoutB && data.holdout ? await value(sessionA, data.holdout, data.holdout) : null,
+  };
   await checkpoint(context);
   context.progress({ fraction: 0.5, note: `measuring ${metric} of the second model` });
-  const b = { value: await value(sessionB, dataB, data.all), holdout: holdoutB && data.holdout ? await value(sessionB, holdoutB, data.holdout) : null };
+  const b = {
+    value: await value(sessionB, dataB, data.all),
+    holdout: holdoutB && data.holdout ? await value(sessionB, holdoutB, data.holdout) : null,
+  };
   await checkpoint(context);
   return { a, b };
 }
@@ -120,7 +139,8 @@ async function compareOutputs(
   const changed: number[] = [];
   let classes = shared.includes(reading.output);
   const [batchesA, batchesB] = [data.all.batches(null, BATCH), dataB.batches(null, BATCH)];
-  if (data.all.batchSize !== dataB.batchSize) warnings.push('The models take batches of different sizes: their outputs are not compared.');
+  if (data.all.batchSize !== dataB.batchSize)
+    warnings.push('The models take batches of different sizes: their outputs are not compared.');
   else {
     for (const [i, batch] of batchesA.entries()) {
       await checkpoint(context);
@@ -137,7 +157,10 @@ async function compareOutputs(
       }
       if (!classes) continue;
       const rows = batch.indices.length;
-      const [ansA, ansB] = [topAnswers(outA[reading.output], reading, rows), topAnswers(outB[reading.output], reading, rows)];
+      const [ansA, ansB] = [
+        topAnswers(outA[reading.output], reading, rows),
+        topAnswers(outB[reading.output], reading, rows),
+      ];
       if (!ansA || !ansB || ansA.length !== ansB.length) {
         classes = false;
         continue;
@@ -145,13 +168,20 @@ async function compareOutputs(
       for (let row = 0; row < batch.count; row++) if (ansA[row] !== ansB[row]) changed.push(batch.indices[row]);
     }
   }
-  for (const name of skipped) warnings.push(`The output '${name}' has different shapes in the two models and is not compared.`);
+  for (const name of skipped)
+    warnings.push(`The output '${name}' has different shapes in the two models and is not compared.`);
   const outputs = meter.names.filter((name) => !skipped.has(name)).map((name) => ({ name, ...meter.of(name) }));
   if (shared.length === 0) warnings.push('The models have no output of the same name.');
   const counted = classes && data.all.batchSize === dataB.batchSize;
   return {
     outputs,
-    changed: counted ? { samples: changed.length, share: changed.length / data.all.samples, indices: changed.map((i) => data.all.ids[i]) } : null,
+    changed: counted
+      ? {
+          samples: changed.length,
+          share: changed.length / data.all.samples,
+          indices: changed.map((i) => data.all.ids[i]),
+        }
+      : null,
   };
 }
 
@@ -159,7 +189,11 @@ function firstFeeds(dataset: Dataset): ReturnType<Dataset['feeds']> {
   return dataset.feeds(dataset.batches(null, 1)[0].indices);
 }
 
-function side(model: OpenModel, values: { value: number; holdout: number | null }, latencyMs: number): SideReport & { path: string } {
+function side(
+  model: OpenModel,
+  values: { value: number; holdout: number | null },
+  latencyMs: number,
+): SideReport & { path: string } {
   const { parameters, macs } = model.cost();
   return { path: model.path, bytes: model.bytes, parameters, macs, ...values, latencyMs };
 }
@@ -179,7 +213,8 @@ function deltaOf(a: SideReport, b: SideReport): CompareReport['delta'] {
 /** Layers of both by name, in the order of the first model; those of the second alone at the end. */
 function matchLayers(a: OpenModel, b: OpenModel): CompareReport['layers'] {
   const others = new Map(b.cost().layers.map((l) => [l.name, l]));
-  const costOf = (l: { parameters: number; macs: number } | undefined) => (l ? { parameters: l.parameters, macs: l.macs } : null);
+  const costOf = (l: { parameters: number; macs: number } | undefined) =>
+    l ? { parameters: l.parameters, macs: l.macs } : null;
   const rows = a.cost().layers.map((l) => {
     const other = others.get(l.name);
     others.delete(l.name);

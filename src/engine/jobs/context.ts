@@ -15,6 +15,9 @@ export function part(context: JobContext, from: number, to: number): JobContext 
   return {
     signal: context.signal,
     progress: (progress: Progress) =>
-      context.progress({ ...progress, fraction: progress.fraction === null ? null : from + (to - from) * progress.fraction }),
+      context.progress({
+        ...progress,
+        fraction: progress.fraction === null ? null : from + (to - from) * progress.fraction,
+      }),
   };
 }

@@ -46,9 +46,13 @@ export async function openData(model: OpenModel, spec: DataSpec): Promise<OpenDa
     if (spec.path && spec.holdout) {
       // Held-out data is judged on whole; --samples limits what is searched on.
       holdout = await openDataset(model.structure().model, { ...spec, path: spec.holdout, holdout: null });
-      if (holdout.fingerprint === all.fingerprint) warnings.push('The held-out data is the data itself: its value says nothing about new samples.');
+      if (holdout.fingerprint === all.fingerprint)
+        warnings.push('The held-out data is the data itself: its value says nothing about new samples.');
       if ((holdout.labels === null) !== (all.labels === null)) {
-        throw new SecateurError('bad-data', `${spec.holdout} has ${holdout.labels ? '' : 'no '}labels, but ${spec.path} has ${all.labels ? 'some' : 'none'}.`);
+        throw new SecateurError(
+          'bad-data',
+          `${spec.holdout} has ${holdout.labels ? '' : 'no '}labels, but ${spec.path} has ${all.labels ? 'some' : 'none'}.`,
+        );
       }
     } else if (spec.path && all.samples >= LEAST_TO_SPLIT) {
       ({ search, holdout } = all.split(spec.seed));
@@ -82,8 +86,14 @@ function asBadModel(thrown: unknown, path: string): unknown {
 export function chooseMetric(data: OpenData, wanted: MetricName | undefined): MetricName {
   if (wanted === undefined) return data.metrics[0];
   if (data.metrics.includes(wanted)) return wanted;
-  const why = data.all.labels ? `the output '${data.reading.output}' is read as ${data.reading.reading}` : 'the data has no labels';
-  throw new SecateurError('usage', `The metric ${wanted} cannot be measured: ${why}.`, `Possible: ${data.metrics.join(', ')}.`);
+  const why = data.all.labels
+    ? `the output '${data.reading.output}' is read as ${data.reading.reading}`
+    : 'the data has no labels';
+  throw new SecateurError(
+    'usage',
+    `The metric ${wanted} cannot be measured: ${why}.`,
+    `Possible: ${data.metrics.join(', ')}.`,
+  );
 }
 
 /** Everything that a job reads, and so never writes to. */

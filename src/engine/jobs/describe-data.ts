@@ -5,7 +5,10 @@ import { openData } from './data.ts';
 import { openModel } from './model.ts';
 
 /** What a data set is and what can be measured with it. */
-export async function describeData(params: { model: string; data: DataSpec }, context: JobContext): Promise<DataSummary> {
+export async function describeData(
+  params: { model: string; data: DataSpec },
+  context: JobContext,
+): Promise<DataSummary> {
   const model = await openModel(params.model);
   await checkpoint(context);
   const { all, search, holdout, reading, metrics, warnings } = await openData(model, params.data);

@@ -9,7 +9,10 @@ import { openModel } from './model.ts';
 import { chooseDevice, withSession } from './sessions.ts';
 
 /** Value of the model as it stands, on all samples of the data, and on the held-out data where it was given. */
-export async function evaluate(params: EngineMethods['evaluate']['params'], context: JobContext): Promise<EvaluateReport> {
+export async function evaluate(
+  params: EngineMethods['evaluate']['params'],
+  context: JobContext,
+): Promise<EvaluateReport> {
   const { signal } = context;
   context.progress({ fraction: null, note: 'reading model and data' });
   const model = await openModel(params.model);
@@ -21,7 +24,8 @@ export async function evaluate(params: EngineMethods['evaluate']['params'], cont
   await checkpoint(context);
   return withSession(model, device, async (session) => {
     const { reading } = data;
-    const measure = (dataset: Dataset) => metricOf(session, { session, dataset, reading }, dataset, { metric, reading }, signal);
+    const measure = (dataset: Dataset) =>
+      metricOf(session, { session, dataset, reading }, dataset, { metric, reading }, signal);
     context.progress({ fraction: 0, note: `measuring ${metric} on ${data.all.samples} samples` });
     const { value, stderr, samples } = await measure(data.all);
     const holdout = params.data.holdout && data.holdout ? await measure(data.holdout) : undefined;

@@ -20,12 +20,17 @@ export function withGatedModel<R>(
   use: (gated: GatedModelRunner) => Promise<R>,
 ): Promise<R> {
   const key = [data.key, metric, device].join('|');
-  return gatedModels.use(key, () => openGatedModel(model.structure(), data.search, { metric, reading: data.reading, device }), use);
+  return gatedModels.use(
+    key,
+    () => openGatedModel(model.structure(), data.search, { metric, reading: data.reading, device }),
+    use,
+  );
 }
 
 /** Checked keep-sets of a request. @throws SecateurError 'bad-data' */
 export function keepSetsOfRequest(model: OpenModel, keep: KeepByGroup): Map<string, number[]> {
-  if (typeof keep !== 'object' || keep === null) throw new SecateurError('usage', 'There are no units to keep in the request.');
+  if (typeof keep !== 'object' || keep === null)
+    throw new SecateurError('usage', 'There are no units to keep in the request.');
   const structure = model.structure();
   // The model is the one that the request names: there is no hash to compare.
   const ref = { path: model.path, sha256: '-' };

@@ -36,7 +36,8 @@ export class GroupCosts {
       this.add('parameters', value.initializer.elementCount, flow.axesOf(value) ?? []);
     };
     for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value);
-    for (const layer of cost.layers) if (layer.macs > 0) this.add('macs', layer.macs, flow.macAxes.get(layer.node) ?? []);
+    for (const layer of cost.layers)
+      if (layer.macs > 0) this.add('macs', layer.macs, flow.macAxes.get(layer.node) ?? []);
   }
 
   of(group: Group): Share {

@@ -11,7 +11,10 @@ import { GroupCosts } from './group-cost.ts';
 import { openModel } from './model.ts';
 
 /** Totals, layers and groups of a model; weights are not read, but for the file's hash. */
-export async function inspect({ model: path }: { model: string }, context: JobContext): Promise<InspectReport & { costTerms: CostTerm[] }> {
+export async function inspect(
+  { model: path }: { model: string },
+  context: JobContext,
+): Promise<InspectReport & { costTerms: CostTerm[] }> {
   context.progress({ fraction: null, note: 'reading the graph' });
   const opened = await openModel(path);
   // The hash reads the file piece by piece while the analysis runs in between.
@@ -43,7 +46,12 @@ export async function inspect({ model: path }: { model: string }, context: JobCo
   const ref = await reference;
   await checkpoint(context);
   return {
-    model: { ...ref, opset: opsetVersion(opened.model), irVersion: opened.model.irVersion, producer: opened.model.producer },
+    model: {
+      ...ref,
+      opset: opsetVersion(opened.model),
+      irVersion: opened.model.irVersion,
+      producer: opened.model.producer,
+    },
     totals: { parameters: cost.parameters, macs: cost.macs, nodes: countNodes(opened.model) },
     inputs: opened.model.graph.inputs.filter((v) => !v.initializer).map(port),
     outputs: structure.model.graph.outputs.map(port),
@@ -96,5 +104,8 @@ function describeGroup(group: Group, structure: Structure, costs: GroupCosts): G
 
 /** Share of the model's cost that lies in prunable groups. */
 function prunableShare({ prunable }: GroupCosts, total: ModelCost): { parameters: number; macs: number } {
-  return { parameters: total.parameters ? prunable.parameters / total.parameters : 0, macs: total.macs ? prunable.macs / total.macs : 0 };
+  return {
+    parameters: total.parameters ? prunable.parameters / total.parameters : 0,
+    macs: total.macs ? prunable.macs / total.macs : 0,
+  };
 }

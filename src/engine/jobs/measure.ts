@@ -29,7 +29,11 @@ export async function measure(params: EngineMethods['measure']['params'], contex
   await checkpoint(context);
   return withGatedModel(model, data, metric, device, async (gated) => {
     const { samples } = data.search;
-    const ends = [...new Set(STAGES.map((share) => Math.min(samples, Math.max(Math.ceil(samples * share), Math.min(FIRST, samples)))))];
+    const ends = [
+      ...new Set(
+        STAGES.map((share) => Math.min(samples, Math.max(Math.ceil(samples * share), Math.min(FIRST, samples)))),
+      ),
+    ];
     let value = NOTHING;
     let reference = NOTHING;
     let from = 0;
@@ -37,7 +41,9 @@ export async function measure(params: EngineMethods['measure']['params'], contex
       await checkpoint(context);
       const stage = { from, to };
       // Not aborted by this job's signal: the next one needs it, too.
-      const whole = await references.get([data.key, metric, device, from, to].join('|'), async () => meanOf(await gated.measure(new Map(), stage)));
+      const whole = await references.get([data.key, metric, device, from, to].join('|'), async () =>
+        meanOf(await gated.measure(new Map(), stage)),
+      );
       reference = combine(reference, whole);
       await checkpoint(context);
       value = keep.size === 0 ? reference : combine(value, meanOf(await gated.measure(keep, stage, signal)));
@@ -67,7 +73,11 @@ interface MeanSoFar {
 const NOTHING: MeanSoFar = { count: 0, mean: 0, squares: 0 };
 
 function meanOf({ value, stderr, samples }: { value: number; stderr: number | null; samples: number }): MeanSoFar {
-  return { count: samples, mean: value, squares: stderr === null ? NaN : stderr * stderr * samples * Math.max(0, samples - 1) };
+  return {
+    count: samples,
+    mean: value,
+    squares: stderr === null ? NaN : stderr * stderr * samples * Math.max(0, samples - 1),
+  };
 }
 
 /** Chan, Golub and LeVeque's update for parallel means and variances. */

@@ -25,8 +25,14 @@ export async function plan(params: PlanParams, context: JobContext): Promise<Eng
   checkRanksModel(params.ranks, sha256, model.path);
   await checkpoint(context);
   const { groups } = model.structure();
-  const options = { allocation: params.allocation, minKeep: params.minKeep, roundTo: params.roundTo, frozen: params.frozen };
-  const build = (search?: PlanSearch): Promise<PlanResult> => makePlan(groups, params.ranks, params.target, options, model.costTerms(), search);
+  const options = {
+    allocation: params.allocation,
+    minKeep: params.minKeep,
+    roundTo: params.roundTo,
+    frozen: params.frozen,
+  };
+  const build = (search?: PlanSearch): Promise<PlanResult> =>
+    makePlan(groups, params.ranks, params.target, options, model.costTerms(), search);
 
   let result: PlanResult;
   if (params.target.kind === 'max-drop') result = await searchPlan(params, model, context, build);
@@ -42,7 +48,12 @@ export async function plan(params: PlanParams, context: JobContext): Promise<Eng
   };
 }
 
-async function searchPlan(params: PlanParams, model: OpenModel, context: JobContext, build: (search: PlanSearch) => Promise<PlanResult>): Promise<PlanResult> {
+async function searchPlan(
+  params: PlanParams,
+  model: OpenModel,
+  context: JobContext,
+  build: (search: PlanSearch) => Promise<PlanResult>,
+): Promise<PlanResult> {
   const data = await openData(model, params.data);
   const metric = params.metric ? chooseMetric(data, params.metric) : dropMetric(data);
   const device = await chooseDevice(params.device, []);
@@ -56,7 +67,9 @@ async function searchPlan(params: PlanParams, model: OpenModel, context: JobCont
       maxMeasurements: most,
       measure: async (keep, signal) => {
         await checkpoint(context);
-        const changed = changedGroups(model.structure(), { groups: [...keep].map(([id, units]) => ({ id, keep: [...units] })) });
+        const changed = changedGroups(model.structure(), {
+          groups: [...keep].map(([id, units]) => ({ id, keep: [...units] })),
+        });
         const { value } = await gated.measure(changed, {}, signal);
         return value;
       },
@@ -79,7 +92,8 @@ async function searchPlan(params: PlanParams, model: OpenModel, context: JobCont
 export function dropMetric(data: OpenData): MetricName {
   if (data.all.labels) return data.metrics[0];
   if (data.metrics.includes('agreement')) return 'agreement';
-  if (data.metrics.length === 0) throw new SecateurError('unsupported', 'There is nothing that could be measured on this model.');
+  if (data.metrics.length === 0)
+    throw new SecateurError('unsupported', 'There is nothing that could be measured on this model.');
   return data.metrics[0];
 }
 

@@ -17,7 +17,11 @@ export async function prune(params: EngineMethods['prune']['params'], context: J
   const plan = checkPlan(params.plan, reference, model.structure().groups);
   await checkpoint(context);
   const data = await openData(model, params.data);
-  const metric = params.metric ? chooseMetric(data, params.metric) : plan.target.kind === 'max-drop' ? dropMetric(data) : data.metrics[0];
+  const metric = params.metric
+    ? chooseMetric(data, params.metric)
+    : plan.target.kind === 'max-drop'
+      ? dropMetric(data)
+      : data.metrics[0];
   const warnings = [...data.warnings, ...model.structure().warnings];
   const device = await chooseDevice(params.device, warnings);
   await checkpoint(context);

@@ -65,7 +65,14 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     if (old && !state.states[group.id] && !earlier!.state.unfinished.includes(group.id)) {
       outcome = { ranks: old, complete: true };
     } else {
-      outcome = await rankOne(method, { structure, group, data, metric, device, warnings }, params, state.states[group.id], context, progress);
+      outcome = await rankOne(
+        method,
+        { structure, group, data, metric, device, warnings },
+        params,
+        state.states[group.id],
+        context,
+        progress,
+      );
     }
     if (outcome) {
       done.push(outcome.ranks);
@@ -126,9 +133,15 @@ async function rankOne(
     rankGroup(method, ranking, options, signal, (p) => progress(p.evaluations, p.planned, p.partial));
   try {
     if (signal.aborted) return null;
-    if (method.needs === 'activations') return await run({ group, activations: new ActivationRuns(structure, data.search, device) });
+    if (method.needs === 'activations')
+      return await run({ group, activations: new ActivationRuns(structure, data.search, device) });
     if (method.needs !== 'game') return await run({ group });
-    const game = await openGame(structure, group.id, data.search, { metric: metric!, reading: data.reading, device, signal });
+    const game = await openGame(structure, group.id, data.search, {
+      metric: metric!,
+      reading: data.reading,
+      device,
+      signal,
+    });
     for (const note of game.info.notes) if (!warnings.includes(note)) warnings.push(note);
     try {
       return await run({ group, game });
@@ -146,23 +159,34 @@ function chooseGroups(structure: Structure, wanted: readonly string[] | undefine
   const prunable = structure.groups.filter((g) => g.prunable);
   if (!wanted) {
     if (prunable.length === 0) {
-      throw new SecateurError('unsupported', 'The model has no group of units that can be pruned.', 'Run `secateur inspect` to see why.');
+      throw new SecateurError(
+        'unsupported',
+        'The model has no group of units that can be pruned.',
+        'Run `secateur inspect` to see why.',
+      );
     }
     return prunable;
   }
   const chosen: Group[] = [];
   for (const id of wanted) {
     const group = structure.groups.find((g) => g.id === id);
-    if (!group) throw new SecateurError('usage', `The model has no group '${id}'.`, 'Run `secateur inspect` to see its groups.');
+    if (!group)
+      throw new SecateurError('usage', `The model has no group '${id}'.`, 'Run `secateur inspect` to see its groups.');
     if (group.prunable) chosen.push(group);
     else warnings.push(`The group '${id}' is skipped: it ${group.reason ?? 'cannot be pruned'}.`);
   }
-  if (chosen.length === 0) throw new SecateurError('usage', 'None of these groups can be pruned.', warnings[warnings.length - 1]);
+  if (chosen.length === 0)
+    throw new SecateurError('usage', 'None of these groups can be pruned.', warnings[warnings.length - 1]);
   return prunable.filter((g) => chosen.includes(g));
 }
 
 /** Checks that an earlier run was the same but for its length. @throws SecateurError 'usage' that says what differs */
-function checkResume(params: RankParams, sha256: string, data: OpenData, metric: MetricName | null): { ranks: Ranks; state: ResumeState } | null {
+function checkResume(
+  params: RankParams,
+  sha256: string,
+  data: OpenData,
+  metric: MetricName | null,
+): { ranks: Ranks; state: ResumeState } | null {
   const { resume } = params;
   if (!resume) return null;
   const pairs: [string, unknown, unknown][] = [
@@ -175,7 +199,11 @@ function checkResume(params: RankParams, sha256: string, data: OpenData, metric:
   ];
   const differing = pairs.filter(([, a, b]) => a !== b).map(([name]) => name);
   if (differing.length > 0) {
-    throw new SecateurError('usage', `The earlier ranks cannot be gone on with: they are of another ${differing.join(' and ')}.`, 'Rank anew, without resuming.');
+    throw new SecateurError(
+      'usage',
+      `The earlier ranks cannot be gone on with: they are of another ${differing.join(' and ')}.`,
+      'Rank anew, without resuming.',
+    );
   }
   const state = (resume.resume ?? { states: {}, unfinished: [] }) as ResumeState;
   return { ranks: resume, state: { states: { ...state.states }, unfinished: [...(state.unfinished ?? [])] } };
@@ -184,7 +212,10 @@ function checkResume(params: RankParams, sha256: string, data: OpenData, metric:
 /** Refuses ranks that are not of this model. */
 export function checkRanksModel(ranks: Ranks, sha256: string, path: string): void {
   if (ranks.model.sha256 !== sha256) {
-    throw new SecateurError('bad-data', `The ranks are of another model (${ranks.model.path}, SHA-256 ${ranks.model.sha256.slice(0, 12)}…) than ${path} (${sha256.slice(0, 12)}…).`, 'Rank this model.');
+    throw new SecateurError(
+      'bad-data',
+      `The ranks are of another model (${ranks.model.path}, SHA-256 ${ranks.model.sha256.slice(0, 12)}…) than ${path} (${sha256.slice(0, 12)}…).`,
+      'Rank this model.',
+    );
   }
 }
-

@@ -8,7 +8,11 @@ import type { OpenModel } from './model.ts';
 const sessions = new Cache<Session>(3, (session) => session.release());
 
 /** Runs `use` with a session of the model file as it is. */
-export function withSession<R>(model: OpenModel, device: DeviceName, use: (session: Session) => Promise<R>): Promise<R> {
+export function withSession<R>(
+  model: OpenModel,
+  device: DeviceName,
+  use: (session: Session) => Promise<R>,
+): Promise<R> {
   if (model.missingData) throw model.missingData;
   return sessions.use(`${model.key}|${device}`, () => createSession(model.path, { device }), use);
 }

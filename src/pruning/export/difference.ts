@@ -16,7 +16,8 @@ export class DifferenceMeter {
 
   /** @throws RangeError when the shapes differ: that is for the caller to explain */
   add(name: string, a: HostTensor, b: HostTensor): void {
-    if (a.data.length !== b.data.length) throw new RangeError(`${name}: [${a.dims.join(', ')}] against [${b.dims.join(', ')}]`);
+    if (a.data.length !== b.data.length)
+      throw new RangeError(`${name}: [${a.dims.join(', ')}] against [${b.dims.join(', ')}]`);
     const entry = this.outputs.get(name) ?? { difference: 0, magnitude: 0 };
     const [x, y] = [toFloat64(a), toFloat64(b)];
     for (let i = 0; i < x.length; i++) {
@@ -33,7 +34,10 @@ export class DifferenceMeter {
   /** Of one output. */
   of(name: string): Difference {
     const { difference, magnitude } = this.outputs.get(name) ?? { difference: 0, magnitude: 0 };
-    return { maxAbsDiff: difference, maxRelDiff: difference === 0 ? 0 : magnitude === 0 ? Infinity : difference / magnitude };
+    return {
+      maxAbsDiff: difference,
+      maxRelDiff: difference === 0 ? 0 : magnitude === 0 ? Infinity : difference / magnitude,
+    };
   }
 
   /** The worst of all outputs, each figure by itself. */

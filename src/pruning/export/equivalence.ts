@@ -13,7 +13,6 @@ import type { KeepSets, Structure } from '../../units/types.ts';
 import type { FeedBatch } from './batches.ts';
 import { DifferenceMeter } from './difference.ts';
 
-
 /** Smallest tolerance for single precision. */
 const LEAST_TOLERANCE = 1e-5;
 const HALF_TOLERANCE = 1e-2;
@@ -79,7 +78,8 @@ export async function checkEquivalence(input: EquivalenceInput): Promise<Equival
       addAll(meter, await prunedSession.run(feeds), reference, input.shrunkOutputs);
       const original = await plain.run(feeds);
       addAll(noise, await optimised.run(feeds), original, []);
-      if (samples === 0 && gated.gates.length > 0) addAll(opened, await gatedSession.run({ ...feeds, ...openGates }), original, []);
+      if (samples === 0 && gated.gates.length > 0)
+        addAll(opened, await gatedSession.run({ ...feeds, ...openGates }), original, []);
       samples += batch.samples;
       if (samples >= MOST_SAMPLES || performance.now() - started > LONG_ENOUGH_MS) break;
     }
@@ -94,27 +94,50 @@ export async function checkEquivalence(input: EquivalenceInput): Promise<Equival
     quantised ? QUANTISATION_STEP : 0,
   );
   const { maxAbsDiff, maxRelDiff, output } = meter.worst();
-  if (meter.names.length === 0) throw new SecateurError('check-failed', 'The export could not be checked: the model has no output of numbers to compare.', 'Nothing was written.');
+  if (meter.names.length === 0)
+    throw new SecateurError(
+      'check-failed',
+      'The export could not be checked: the model has no output of numbers to compare.',
+      'Nothing was written.',
+    );
   if (!(maxRelDiff <= tolerance)) {
-    throw new SecateurError('check-failed', `The pruned model does not equal the gated original: output '${output}' differs by ${maxRelDiff.toExponential(2)} of its range, tolerance ${tolerance.toExponential(2)}.`, 'Nothing was written. Please report this model.');
+    throw new SecateurError(
+      'check-failed',
+      `The pruned model does not equal the gated original: output '${output}' differs by ${maxRelDiff.toExponential(2)} of its range, tolerance ${tolerance.toExponential(2)}.`,
+      'Nothing was written. Please report this model.',
+    );
   }
   const self = opened.worst();
   if (!(self.maxRelDiff <= tolerance)) {
-    throw new SecateurError('check-failed', `The model as Secateur reads it does not equal the file: output '${self.output}' differs by ${self.maxRelDiff.toExponential(2)} of its range.`, 'Nothing was written. Please report this model.');
+    throw new SecateurError(
+      'check-failed',
+      `The model as Secateur reads it does not equal the file: output '${self.output}' differs by ${self.maxRelDiff.toExponential(2)} of its range.`,
+      'Nothing was written. Please report this model.',
+    );
   }
   return { maxAbsDiff, maxRelDiff, tolerance, samples };
 }
 
-function addAll(meter: DifferenceMeter, a: Record<string, HostTensor>, b: Record<string, HostTensor>, except: readonly string[]): void {
+function addAll(
+  meter: DifferenceMeter,
+  a: Record<string, HostTensor>,
+  b: Record<string, HostTensor>,
+  except: readonly string[],
+): void {
   for (const [name, value] of Object.entries(b)) {
     if (except.includes(name)) continue;
     const other = a[name];
-    if (!other) throw new SecateurError('check-failed', `The pruned model has no output '${name}'.`, 'Nothing was written.');
+    if (!other)
+      throw new SecateurError('check-failed', `The pruned model has no output '${name}'.`, 'Nothing was written.');
     try {
       meter.add(name, other, value);
     } catch (thrown) {
       if (!(thrown instanceof RangeError)) throw thrown;
-      throw new SecateurError('check-failed', `The pruned model's output has another shape than the original's: ${thrown.message}.`, 'Nothing was written.');
+      throw new SecateurError(
+        'check-failed',
+        `The pruned model's output has another shape than the original's: ${thrown.message}.`,
+        'Nothing was written.',
+      );
     }
   }
 }
@@ -125,12 +148,15 @@ function finite(value: number): number {
 
 /** Whether a graph quantises: its numbers jump by steps, so that rounding noise is not small. */
 export function isQuantised(model: Model): boolean {
-  return model.graph.nodes.some((n) => /^(Quantize|Dequantize|DynamicQuantize)Linear$|^QLinear|Integer$/.test(n.opType));
+  return model.graph.nodes.some((n) =>
+    /^(Quantize|Dequantize|DynamicQuantize)Linear$|^QLinear|Integer$/.test(n.opType),
+  );
 }
 
 function isHalf(model: Model): boolean {
   const half = (type: number | undefined): boolean => type === DataType.FLOAT16 || type === DataType.BFLOAT16;
-  if (model.graph.inputs.some((v) => half(v.type?.elemType)) || model.graph.outputs.some((v) => half(v.type?.elemType))) return true;
+  if (model.graph.inputs.some((v) => half(v.type?.elemType)) || model.graph.outputs.some((v) => half(v.type?.elemType)))
+    return true;
   for (const tensor of allTensors(model)) if (half(tensor.dataType) && tensor.elementCount > 1) return true;
   return false;
 }

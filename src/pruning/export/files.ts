@@ -1,4 +1,16 @@
-import { closeSync, existsSync, fsyncSync, mkdtempSync, openSync, readSync, realpathSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SecateurError } from '../../errors.ts';
 
@@ -12,7 +24,10 @@ export interface ProtectedFile {
 export function fileError(thrown: unknown, doing: string): SecateurError {
   if (thrown instanceof SecateurError) return thrown;
   const code = (thrown as NodeJS.ErrnoException)?.code;
-  const [why, hint] = REASONS[code ?? ''] ?? [thrown instanceof Error ? thrown.message.split('\n')[0] : String(thrown), ''];
+  const [why, hint] = REASONS[code ?? ''] ?? [
+    thrown instanceof Error ? thrown.message.split('\n')[0] : String(thrown),
+    '',
+  ];
   return new SecateurError('io', `Cannot ${doing}: ${why}.`, hint, { cause: thrown });
 }
 
@@ -44,7 +59,11 @@ export function checkTarget(path: string, protectedFiles: readonly ProtectedFile
   }
   for (const { path: other, what } of protectedFiles) {
     if (isSameFile(target, other)) {
-      throw new SecateurError('usage', `${target} is ${what}, which is never overwritten.`, 'Choose another name for the output.');
+      throw new SecateurError(
+        'usage',
+        `${target} is ${what}, which is never overwritten.`,
+        'Choose another name for the output.',
+      );
     }
   }
   if (existsSync(target) && statSync(target).isDirectory()) throw fileError({ code: 'EISDIR' }, `write ${target}`);
@@ -123,7 +142,11 @@ export class TemporaryFolder {
 export function writeJsonFile(path: string, value: unknown, protectedFiles: readonly ProtectedFile[] = []): string {
   const target = checkTarget(path, protectedFiles);
   if (existsSync(target) && !looksLikeJson(target)) {
-    throw new SecateurError('usage', `${target} exists and is not JSON: it is not overwritten.`, 'Choose another name for the output.');
+    throw new SecateurError(
+      'usage',
+      `${target} exists and is not JSON: it is not overwritten.`,
+      'Choose another name for the output.',
+    );
   }
   const folder = new TemporaryFolder(target);
   try {
@@ -140,7 +163,7 @@ function writeAll(path: string, bytes: Uint8Array, target: string): void {
   try {
     const fd = openSync(path, 'w');
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

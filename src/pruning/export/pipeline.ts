@@ -43,7 +43,10 @@ export interface PruneOptions {
  * @throws SecateurError 'usage' when the target is a protected file, 'io' when it cannot be written, 'bad-data' when
  *   the plan does not fit the model, 'check-failed' when the export does not equal the gated original, 'cancelled'
  */
-export async function pruneAndExport(input: PruneInput, { signal, progress = () => undefined }: PruneOptions = {}): Promise<PruneReport> {
+export async function pruneAndExport(
+  input: PruneInput,
+  { signal, progress = () => undefined }: PruneOptions = {},
+): Promise<PruneReport> {
   const started = performance.now();
   const { structure, model, metric } = input;
   const target = checkTarget(input.out, input.protectedFiles);
@@ -61,7 +64,12 @@ export async function pruneAndExport(input: PruneInput, { signal, progress = () 
     progress(0.1, 'writing the export aside');
     await breathe(signal);
     const name = basename(target);
-    const written = save(pruned, folder.file(name), target, allTensors(structure.model).some((t) => t.isExternal));
+    const written = save(
+      pruned,
+      folder.file(name),
+      target,
+      allTensors(structure.model).some((t) => t.isExternal),
+    );
     await breathe(signal);
 
     progress(0.2, 'checking the export against the gated original');
@@ -75,14 +83,24 @@ export async function pruneAndExport(input: PruneInput, { signal, progress = () 
       signal,
     });
 
-    const sides = await measureBoth(model.path, folder.file(name), input, (note, fraction) => progress(0.4 + 0.55 * fraction, note), signal);
+    const sides = await measureBoth(
+      model.path,
+      folder.file(name),
+      input,
+      (note, fraction) => progress(0.4 + 0.55 * fraction, note),
+      signal,
+    );
+    const slower = slowdown(sides.a.latencyMs, sides.b.latencyMs, plan.roundTo);
+    if (slower && keep.size > 0) warnings.push(slower);
     const after = reloadedCost(folder.file(name));
     const before = modelCost(structure.model);
     await breathe(signal);
 
     progress(0.97, 'moving the export into place');
     // The data first: a model without its data is never there, not even for a moment.
-    const moves = written.files.map((file) => ({ name: basename(file), target: join(dirname(target), basename(file)) })).reverse();
+    const moves = written.files
+      .map((file) => ({ name: basename(file), target: join(dirname(target), basename(file)) }))
+      .reverse();
     folder.publish(moves);
     progress(1, 'done');
     return {
@@ -114,10 +132,17 @@ function save(model: Model, path: string, target: string, external: boolean): { 
     return { files, bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
   } catch (thrown) {
     // Name the file that the user asked for, not the temporary one.
-    const code = ((thrown as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? (thrown as NodeJS.ErrnoException).code;
+    const code =
+      ((thrown as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? (thrown as NodeJS.ErrnoException).code;
     if (code) throw fileError({ code }, `write ${target}`);
     throw thrown;
   }
+}
+
+/** What to try when fewer units did not make the model faster: kernels work on eight or sixteen channels at a time. */
+function slowdown(before: number | null, after: number | null, roundTo: number): string | null {
+  if (before === null || after === null || after < before * 1.02 || roundTo % 8 === 0) return null;
+  return 'The result is smaller but not faster on this machine; widths that are multiples of 8 often are (--round-to 8).';
 }
 
 /** Cost of what lies on the disk, not of what was meant to. */

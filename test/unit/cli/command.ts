@@ -13,7 +13,14 @@ let built: string | null = null;
 export async function buildCommand(): Promise<void> {
   const outdir = join(root, 'node_modules/.cache', `secateur-test-${process.pid}`);
   mkdirSync(outdir, { recursive: true });
-  const shared: esbuild.BuildOptions = { bundle: true, platform: 'node', target: 'node20', outdir, external: ['onnxruntime-node'], absWorkingDir: root };
+  const shared: esbuild.BuildOptions = {
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    outdir,
+    external: ['onnxruntime-node'],
+    absWorkingDir: root,
+  };
   const builds: esbuild.BuildOptions[] = [
     { ...shared, entryPoints: { engine: 'src/engine/main.ts' }, format: 'cjs', outExtension: { '.js': '.cjs' } },
     {
@@ -21,7 +28,9 @@ export async function buildCommand(): Promise<void> {
       entryPoints: { cli: 'src/cli/main.ts' },
       format: 'esm',
       outExtension: { '.js': '.mjs' },
-      banner: { js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);" },
+      banner: {
+        js: "import { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",
+      },
     },
   ];
   await Promise.all(builds.map((options) => esbuild.build(options)));
@@ -48,9 +57,14 @@ export function secateur(...args: string[]): Promise<Outcome> {
 export function secateurWith(env: Record<string, string>, ...args: string[]): Promise<Outcome> {
   if (!built) throw new Error('buildCommand first');
   return new Promise((done) => {
-    execFile(process.execPath, [join(built!, 'cli.mjs'), ...args], { maxBuffer: 64 << 20, cwd: root, env: { ...process.env, ...env } }, (error, stdout, stderr) => {
-      done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
-    });
+    execFile(
+      process.execPath,
+      [join(built!, 'cli.mjs'), ...args],
+      { maxBuffer: 64 << 20, cwd: root, env: { ...process.env, ...env } },
+      (error, stdout, stderr) => {
+        done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
+      },
+    );
   });
 }
 
@@ -70,5 +84,8 @@ export function interrupted(ready: (stderr: string) => boolean, ...args: string[
 
 /** The one line that a failure prints, without progress and notes. */
 export function sentence({ stderr }: Outcome): string {
-  return stderr.split('\n').filter((line) => line.startsWith('secateur: ')).join('\n');
+  return stderr
+    .split('\n')
+    .filter((line) => line.startsWith('secateur: '))
+    .join('\n');
 }

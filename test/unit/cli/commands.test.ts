@@ -31,7 +31,9 @@ async function json<T>(...args: string[]): Promise<T> {
 
 test('inspect', async () => {
   const report = await json<InspectReport>('inspect', model);
-  expect(Object.keys(report)).toEqual(expect.arrayContaining(['model', 'totals', 'inputs', 'outputs', 'layers', 'groups', 'moe', 'exits']));
+  expect(Object.keys(report)).toEqual(
+    expect.arrayContaining(['model', 'totals', 'inputs', 'outputs', 'layers', 'groups', 'moe', 'exits']),
+  );
   expect(report).not.toHaveProperty('costTerms');
   const text = await secateur('inspect', model);
   expect(text.stdout).toContain('85.4 k parameters, 1.86 M MACs, 29 nodes');
@@ -41,16 +43,52 @@ test('inspect', async () => {
 
 test('rank, prune, replay, compare', async () => {
   const ranks = join(folder, 'model.ranks.json');
-  const both = await json<RanksByMethod>('rank', model, ...calib, '--method', 'magnitude,random', '--seed', '5', '--group', 'block*/conv1', '--out', ranks);
+  const both = await json<RanksByMethod>(
+    'rank',
+    model,
+    ...calib,
+    '--method',
+    'magnitude,random',
+    '--seed',
+    '5',
+    '--group',
+    'block*/conv1',
+    '--out',
+    ranks,
+  );
   expect(both.methods.map((m) => m.method)).toEqual(['magnitude', 'random']);
   expect(both.methods[0].groups.map((g) => g.id)).toEqual(['block1/conv1', 'block2/conv1', 'block3/conv1']);
   expect(JSON.parse(readFileSync(ranks, 'utf8'))).toEqual(both);
-  expect(sentence(await secateur('prune', model, '--ranks', ranks, ...calib, '--keep-macs', '0.8', '--out', join(folder, 'x.onnx')))).toMatch(/several methods/);
+  expect(
+    sentence(
+      await secateur('prune', model, '--ranks', ranks, ...calib, '--keep-macs', '0.8', '--out', join(folder, 'x.onnx')),
+    ),
+  ).toMatch(/several methods/);
 
-  const [small, plan, report] = ['small.onnx', 'small.plan.json', 'small.report.json'].map((name) => join(folder, name));
+  const [small, plan, report] = ['small.onnx', 'small.plan.json', 'small.report.json'].map((name) =>
+    join(folder, name),
+  );
   const pruned = await json<PruneReport>(
-    'prune', model, '--ranks', ranks, '--method', 'magnitude', ...calib, ...heldout, '--keep-macs', '80%', '--freeze', 'block2*', '--round-to', '4',
-    '--out', small, '--save-plan', plan, '--save-report', report,
+    'prune',
+    model,
+    '--ranks',
+    ranks,
+    '--method',
+    'magnitude',
+    ...calib,
+    ...heldout,
+    '--keep-macs',
+    '80%',
+    '--freeze',
+    'block2*',
+    '--round-to',
+    '4',
+    '--out',
+    small,
+    '--save-plan',
+    plan,
+    '--save-report',
+    report,
   );
   expect(Object.keys(pruned)).toEqual(expect.arrayContaining(['before', 'after', 'equivalence', 'plan', 'output']));
   expect(JSON.parse(readFileSync(report, 'utf8'))).toEqual(pruned);
@@ -77,9 +115,23 @@ test('ranks and plans of another model are refused with exit code 2', async () =
   const other = join(folder, 'other.ranks.json');
   const ranks = await json<Ranks>('rank', model, '--method', 'magnitude');
   writeFileSync(other, JSON.stringify({ ...ranks, model: { ...ranks.model, sha256: 'f'.repeat(64) } }));
-  const byRanks = await secateur('prune', model, '--ranks', other, ...calib, '--keep-macs', '0.8', '--out', join(folder, 'y.onnx'));
+  const byRanks = await secateur(
+    'prune',
+    model,
+    '--ranks',
+    other,
+    ...calib,
+    '--keep-macs',
+    '0.8',
+    '--out',
+    join(folder, 'y.onnx'),
+  );
   expect([byRanks.code, sentence(byRanks)]).toEqual([2, expect.stringMatching(/another model/)]);
-  const plan: Partial<Plan> = { format: 'secateur-plan/1', model: { ...ranks.model, sha256: 'f'.repeat(64) }, groups: [] };
+  const plan: Partial<Plan> = {
+    format: 'secateur-plan/1',
+    model: { ...ranks.model, sha256: 'f'.repeat(64) },
+    groups: [],
+  };
   writeFileSync(other, JSON.stringify(plan));
   const byPlan = await secateur('prune', model, '--plan', other, ...calib, '--out', join(folder, 'y.onnx'));
   expect(byPlan.code).toBe(2);
@@ -113,8 +165,27 @@ test('an engine that crashes is one sentence and exit code 1', async () => {
 
 test('an interrupted ranking writes what it has and can be resumed', async () => {
   const out = join(folder, 'interrupted.ranks.json');
-  const args = ['rank', model, ...calib, '--samples', '20', '--method', 'shapley', '--group', 'block3/conv1', '--tolerance', '0'];
-  const outcome = await interrupted((stderr) => /[1-9]\d* % ranking|: [1-9]\d{3,} of/.test(stderr), ...args, '--budget', '2000000', '--out', out);
+  const args = [
+    'rank',
+    model,
+    ...calib,
+    '--samples',
+    '20',
+    '--method',
+    'shapley',
+    '--group',
+    'block3/conv1',
+    '--tolerance',
+    '0',
+  ];
+  const outcome = await interrupted(
+    (stderr) => /[1-9]\d* % ranking|: [1-9]\d{3,} of/.test(stderr),
+    ...args,
+    '--budget',
+    '2000000',
+    '--out',
+    out,
+  );
   expect(outcome.code).toBe(1);
   expect(sentence(outcome)).toMatch(/was cancelled\. What was computed is in .*--resume/);
   const ranks = JSON.parse(readFileSync(out, 'utf8')) as Ranks;
@@ -129,7 +200,18 @@ test('an interrupted export leaves nothing', async () => {
   const target = join(folder, 'export');
   const { mkdirSync } = await import('node:fs');
   mkdirSync(target);
-  const outcome = await interrupted((stderr) => /cut \d+/.test(stderr), 'prune', model, ...calib, '--method', 'random', '--max-drop', '0.01', '--out', join(target, 'small.onnx'));
+  const outcome = await interrupted(
+    (stderr) => /cut \d+/.test(stderr),
+    'prune',
+    model,
+    ...calib,
+    '--method',
+    'random',
+    '--max-drop',
+    '0.01',
+    '--out',
+    join(target, 'small.onnx'),
+  );
   // On a fast machine the search may be over before a line of progress is printed.
   if (outcome.code !== 0) {
     expect(outcome.code).toBe(1);

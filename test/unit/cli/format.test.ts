@@ -3,13 +3,24 @@ import { bytes, change, count, duration, metricChange, metricValue, significant 
 import { table } from '../../../src/cli/table.ts';
 
 test.each([
-  [0, '0'], [1, '1.00'], [12.345, '12.3'], [0.012345, '0.0123'], [99999, '99999'], [1e7, '1.00e+7'], [3e-7, '3.00e-7'], [-4.5, '-4.50'],
+  [0, '0'],
+  [1, '1.00'],
+  [12.345, '12.3'],
+  [0.012345, '0.0123'],
+  [99999, '99999'],
+  [1e7, '1.00e+7'],
+  [3e-7, '3.00e-7'],
+  [-4.5, '-4.50'],
 ])('significant(%d) is %s', (value, text) => expect(significant(value)).toBe(text));
 
-test.each([[0, '0'], [87, '87'], [1000, '1.00 k'], [12_500_000, '12.5 M'], [999_999, '1.00 M'], [2.5e9, '2.50 G']])(
-  'count(%d) is %s',
-  (value, text) => expect(count(value)).toBe(text),
-);
+test.each([
+  [0, '0'],
+  [87, '87'],
+  [1000, '1.00 k'],
+  [12_500_000, '12.5 M'],
+  [999_999, '1.00 M'],
+  [2.5e9, '2.50 G'],
+])('count(%d) is %s', (value, text) => expect(count(value)).toBe(text));
 
 test('bytes, times, changes', () => {
   expect(bytes(12)).toBe('12 B');
@@ -31,6 +42,15 @@ test('accuracy has no more digits than the samples support', () => {
 });
 
 test('columns line up, long names keep both ends', () => {
-  const text = table([{ title: 'a', max: 9 }, { title: 'n', align: 'right' }], [['x', '1'], ['/features/conv_12/Conv', '200']]);
+  const text = table(
+    [
+      { title: 'a', max: 9 },
+      { title: 'n', align: 'right' },
+    ],
+    [
+      ['x', '1'],
+      ['/features/conv_12/Conv', '200'],
+    ],
+  );
   expect(text.split('\n')).toEqual(['a            n', '─────────  ───', 'x            1', '/fea…Conv  200']);
 });

@@ -1,9 +1,25 @@
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { SecateurError } from '../../../src/errors.ts';
-import { checkTarget, fileError, isSameFile, TemporaryFolder, writeJsonFile } from '../../../src/pruning/export/files.ts';
+import {
+  checkTarget,
+  fileError,
+  isSameFile,
+  TemporaryFolder,
+  writeJsonFile,
+} from '../../../src/pruning/export/files.ts';
 
 let folder: string;
 let model: string;
@@ -52,7 +68,9 @@ test('a missing folder, a file as a folder and a folder as a file are one senten
 });
 
 test('errors of the file system get words', () => {
-  expect(fileError({ code: 'ENOSPC' }, 'write a.onnx').toLine()).toBe('Cannot write a.onnx: the disk is full. Nothing was written; free some space and try again.');
+  expect(fileError({ code: 'ENOSPC' }, 'write a.onnx').toLine()).toBe(
+    'Cannot write a.onnx: the disk is full. Nothing was written; free some space and try again.',
+  );
   expect(fileError({ code: 'EROFS' }, 'write a.onnx').code).toBe('io');
   expect(fileError(new Error('odd\nstack'), 'write a.onnx').message).toBe('Cannot write a.onnx: odd.');
 });
@@ -63,7 +81,10 @@ test('publishing moves all files, and takes all back when one fails', () => {
   const temporary = new TemporaryFolder(second);
   writeFileSync(temporary.file('a.onnx.data'), 'new data');
   // The second file was never made: its move fails.
-  const moves = [{ name: 'a.onnx.data', target: first }, { name: 'a.onnx', target: second }];
+  const moves = [
+    { name: 'a.onnx.data', target: first },
+    { name: 'a.onnx', target: second },
+  ];
   expect(() => temporary.publish(moves)).toThrow(SecateurError);
   expect(readFileSync(first, 'utf8')).toBe('earlier data');
   expect(existsSync(second)).toBe(false);

@@ -80,15 +80,29 @@ test('external data outside of the folder is refused, also through a link', asyn
   }
 });
 
-const pixels = (samples: number, size = 64) => ({ dims: [samples, 1, size / 8, 8], data: new Float32Array(samples * size).fill(0.5) });
-const classes = (samples: number, label: number) => ({ dims: [samples], data: new BigInt64Array(samples).fill(BigInt(label)) });
+const pixels = (samples: number, size = 64) => ({
+  dims: [samples, 1, size / 8, 8],
+  data: new Float32Array(samples * size).fill(0.5),
+});
+const classes = (samples: number, label: number) => ({
+  dims: [samples],
+  data: new BigInt64Array(samples).fill(BigInt(label)),
+});
 
 test.each<[string, (path: string) => string, RegExp]>([
-  ['shapes that do not fit', (p) => writeNpz(p, { x: pixels(10, 128), labels: classes(10, 1) }), /x.*\[?1, ?8, ?8|shape/],
+  [
+    'shapes that do not fit',
+    (p) => writeNpz(p, { x: pixels(10, 128), labels: classes(10, 1) }),
+    /x.*\[?1, ?8, ?8|shape/,
+  ],
   ['labels out of range', (p) => writeNpz(p, { x: pixels(10), labels: classes(10, 17) }), /17/],
   ['negative labels', (p) => writeNpz(p, { x: pixels(10), labels: classes(10, -2) }), /-2|−2/],
   ['too few labels', (p) => writeNpz(p, { x: pixels(10), labels: classes(7, 1) }), /7/],
-  ['NaN in the inputs', (p) => (writeNpz(p, { x: { ...pixels(10), data: new Float32Array(640).fill(NaN) }, labels: classes(10, 1) })), /NaN|not a number|finite/i],
+  [
+    'NaN in the inputs',
+    (p) => writeNpz(p, { x: { ...pixels(10), data: new Float32Array(640).fill(NaN) }, labels: classes(10, 1) }),
+    /NaN|not a number|finite/i,
+  ],
   ['no array for the input', (p) => writeNpz(p, { labels: classes(10, 1) }), /x/],
   ['a truncated archive', (p) => (writeFileSync(p, readFileSync(calib.path!).subarray(0, 9000)), p), /./],
   ['random bytes', (p) => (writeFileSync(p, randomBytes(900)), p), /./],
@@ -104,7 +118,16 @@ test.each<[string, (folder: string) => string, RegExp]>([
   ['below a file', (f) => (writeFileSync(join(f, 'file'), ''), join(f, 'file', 'small.onnx')), /not a folder/],
   ['at a folder', (f) => (mkdirSync(join(f, 'small.onnx')), join(f, 'small.onnx')), /is a folder/],
   ['at the model', () => model, /never overwritten/],
-  ['at a hard link to the model', (f) => { const p = join(f, 'm.onnx'); writeFileSync(p, readFileSync(model)); linkSync(p, join(f, 'small.onnx')); return join(f, 'small.onnx'); }, /never overwritten/],
+  [
+    'at a hard link to the model',
+    (f) => {
+      const p = join(f, 'm.onnx');
+      writeFileSync(p, readFileSync(model));
+      linkSync(p, join(f, 'small.onnx'));
+      return join(f, 'small.onnx');
+    },
+    /never overwritten/,
+  ],
   ['at the data', () => calib.path!, /never overwritten/],
   ['in /proc, where nobody may write', () => '/proc/small.onnx', /Cannot write/],
 ])('an export %s is refused and nothing is written', async (_, out, message) => {
@@ -112,7 +135,9 @@ test.each<[string, (folder: string) => string, RegExp]>([
   const target = out(folder);
   const source = existsSync(join(folder, 'm.onnx')) ? join(folder, 'm.onnx') : model;
   const before = readdirSync(folder, { recursive: true });
-  const error = await failure(run('prune', { model: source, data: calib, plan: await planOf(source), out: target, device }));
+  const error = await failure(
+    run('prune', { model: source, data: calib, plan: await planOf(source), out: target, device }),
+  );
   expect(error.toLine()).toMatch(message);
   expect(exitCodeOf(error.code)).toBe(2);
   expect(readdirSync(folder, { recursive: true })).toEqual(before);
@@ -128,7 +153,9 @@ test('a full disk leaves nothing behind', async (context) => {
     return context.skip();
   }
   try {
-    const error = await failure(run('prune', { model, data: calib, plan: await planOf(), out: join(folder, 'small.onnx'), device }));
+    const error = await failure(
+      run('prune', { model, data: calib, plan: await planOf(), out: join(folder, 'small.onnx'), device }),
+    );
     expect(error.code).toBe('io');
     expect(error.message).toContain('disk is full');
     expect(error.message).toContain(join(folder, 'small.onnx'));
@@ -141,15 +168,23 @@ test('a full disk leaves nothing behind', async (context) => {
 test('plans and ranks of another model are refused', async () => {
   const plan = await planOf();
   const other = { ...plan, model: { ...plan.model, sha256: '0'.repeat(64) } };
-  const error = await failure(run('prune', { model, data: calib, plan: other, out: join(scratch(), 'small.onnx'), device }));
+  const error = await failure(
+    run('prune', { model, data: calib, plan: other, out: join(scratch(), 'small.onnx'), device }),
+  );
   expect(error.code).toBe('bad-data');
   expect(error.message).toMatch(/another model|not.*this model|SHA/i);
 });
 
 test('metrics that the data does not allow, unknown groups, outputs and inputs are usage errors', async () => {
   const unlabelled = writeNpz(join(scratch(), 'x.npz'), { x: pixels(10) });
-  expect((await failure(run('evaluate', { model, data: { path: unlabelled, seed: 0 }, metric: 'accuracy', device }))).code).toBe('usage');
-  expect((await failure(run('rank', { model, data: calib, method: 'magnitude', groups: ['nope'], seed: 0, device }))).code).toBe('usage');
+  expect(
+    (await failure(run('evaluate', { model, data: { path: unlabelled, seed: 0 }, metric: 'accuracy', device }))).code,
+  ).toBe('usage');
+  expect(
+    (await failure(run('rank', { model, data: calib, method: 'magnitude', groups: ['nope'], seed: 0, device }))).code,
+  ).toBe('usage');
   expect((await failure(run('evaluate', { model, data: { ...calib, output: 'nope' }, device }))).code).toBe('usage');
-  expect((await failure(run('evaluate', { model, data: { ...calib, constants: { nope: 1 } }, device }))).code).toBe('usage');
+  expect((await failure(run('evaluate', { model, data: { ...calib, constants: { nope: 1 } }, device }))).code).toBe(
+    'usage',
+  );
 });

@@ -30,11 +30,26 @@ test('the report of the example is right', async () => {
 
   const groups = new Map(report.groups.map((g) => [g.id, g]));
   // The residual stream of width 24 and that of width 48 couple several convolutions each; inner ones stand alone.
-  expect(groups.get('stem/conv')).toMatchObject({ kind: 'channel', size: 24, prunable: true, layers: ['stem/conv', 'block1/conv2'] });
-  expect(groups.get('block1/conv1')).toMatchObject({ size: 24, prunable: true, layers: ['block1/conv1'], consumers: ['block1/conv2'] });
+  expect(groups.get('stem/conv')).toMatchObject({
+    kind: 'channel',
+    size: 24,
+    prunable: true,
+    layers: ['stem/conv', 'block1/conv2'],
+  });
+  expect(groups.get('block1/conv1')).toMatchObject({
+    size: 24,
+    prunable: true,
+    layers: ['block1/conv1'],
+    consumers: ['block1/conv2'],
+  });
   // conv1 and its batch norm make the units (5184 + 48), conv2 reads them (5184).
   expect(groups.get('block1/conv1')).toMatchObject({ parameters: 10416, macs: 663552 });
-  expect(report.groups.filter((g) => g.prunable).map((g) => g.size).sort()).toEqual([24, 24, 48, 48, 48]);
+  expect(
+    report.groups
+      .filter((g) => g.prunable)
+      .map((g) => g.size)
+      .sort(),
+  ).toEqual([24, 24, 48, 48, 48]);
   const order = report.groups.map((g) => report.layers.findIndex((l) => l.name === g.layers[0]));
   expect(order).toEqual([...order].sort((a, b) => a - b));
   expect(report.prunable.parameters).toBeGreaterThan(0.95);
@@ -43,19 +58,26 @@ test('the report of the example is right', async () => {
 
 const corpus = process.env.SECATEUR_CORPUS;
 
-test.skipIf(!corpus || !existsSync(corpus))('no model of the corpus makes inspect throw anything but one sentence', { timeout: 300_000 }, async () => {
-  const failed: string[] = [];
-  for (const path of onnxFiles(corpus!)) {
-    try {
-      const report = await run('inspect', { model: path });
-      JSON.stringify(report);
-    } catch (thrown) {
-      const line = thrown instanceof SecateurError ? `${thrown.code}: ${thrown.toLine()}` : `NOT A SENTENCE ${String((thrown as Error).stack)}`;
-      failed.push(`${path.slice(corpus!.length + 1)} ${line}`);
+test.skipIf(!corpus || !existsSync(corpus))(
+  'no model of the corpus makes inspect throw anything but one sentence',
+  { timeout: 300_000 },
+  async () => {
+    const failed: string[] = [];
+    for (const path of onnxFiles(corpus!)) {
+      try {
+        const report = await run('inspect', { model: path });
+        JSON.stringify(report);
+      } catch (thrown) {
+        const line =
+          thrown instanceof SecateurError
+            ? `${thrown.code}: ${thrown.toLine()}`
+            : `NOT A SENTENCE ${String((thrown as Error).stack)}`;
+        failed.push(`${path.slice(corpus!.length + 1)} ${line}`);
+      }
     }
-  }
-  expect(failed.filter((line) => !/^models\/broken_\S+ bad-model: [^\n]+$/.test(line))).toEqual([]);
-});
+    expect(failed.filter((line) => !/^models\/broken_\S+ bad-model: [^\n]+$/.test(line))).toEqual([]);
+  },
+);
 
 function onnxFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -19,8 +19,14 @@ export function run<M extends EngineMethod>(
   params: ParamsOf<M>,
   options: { signal?: AbortSignal; progress?: (p: Progress) => void } = {},
 ): Promise<ResultOf<M>> {
-  const handler = handlers[method] as (p: ParamsOf<M>, c: { signal: AbortSignal; progress(p: Progress): void }) => Promise<ResultOf<M>>;
-  return handler(params, { signal: options.signal ?? new AbortController().signal, progress: options.progress ?? (() => undefined) });
+  const handler = handlers[method] as (
+    p: ParamsOf<M>,
+    c: { signal: AbortSignal; progress(p: Progress): void },
+  ) => Promise<ResultOf<M>>;
+  return handler(params, {
+    signal: options.signal ?? new AbortController().signal,
+    progress: options.progress ?? (() => undefined),
+  });
 }
 
 /** The SecateurError that a promise ends with; its message must be one line. */
@@ -29,7 +35,8 @@ export async function failure(promise: Promise<unknown>): Promise<SecateurError>
     await promise;
   } catch (thrown) {
     if (!(thrown instanceof SecateurError)) throw thrown;
-    if (/\n|\.ts:\d|at \w+ \(/.test(thrown.toLine())) throw new Error(`not one clear sentence: ${thrown.toLine()}`);
+    if (/\n|\.ts:\d|at \w+ \(/.test(thrown.toLine()))
+      throw new Error(`not one clear sentence: ${thrown.toLine()}`, { cause: thrown });
     return thrown;
   }
   throw new Error('it did not fail');
@@ -48,7 +55,10 @@ export function scratch(): string {
 }
 
 /** Writes arrays as .npz. */
-export function writeNpz(path: string, arrays: Record<string, { dims: number[]; data: Float32Array | BigInt64Array }>): string {
+export function writeNpz(
+  path: string,
+  arrays: Record<string, { dims: number[]; data: Float32Array | BigInt64Array }>,
+): string {
   const files: Record<string, Uint8Array> = {};
   for (const [name, { dims, data }] of Object.entries(arrays)) {
     const dtype = data instanceof Float32Array ? '<f4' : '<i8';

@@ -15,7 +15,16 @@ const holdout = { ...calib, holdout: join(example, 'heldout.npz') };
 async function magnitudePlan(path = model, keep = 0.5): Promise<Plan> {
   const ranks = await run('rank', { model: path, data: calib, method: 'magnitude', seed: 0, device });
   const { plan } = await run('plan', {
-    model: path, data: calib, ranks, target: { kind: 'keep-macs', value: keep }, allocation: 'global', minKeep: 0.25, roundTo: 1, frozen: [], seed: 0, device,
+    model: path,
+    data: calib,
+    ranks,
+    target: { kind: 'keep-macs', value: keep },
+    allocation: 'global',
+    minKeep: 0.25,
+    roundTo: 1,
+    frozen: [],
+    seed: 0,
+    device,
   });
   return plan;
 }
@@ -23,7 +32,13 @@ async function magnitudePlan(path = model, keep = 0.5): Promise<Plan> {
 test('the value of the example is that of onnxruntime in Python', async () => {
   // numpy over the outputs of onnxruntime 1.30 in Python: heldout accuracy .994, calib mean cross-entropy .0266549.
   const report = await run('evaluate', { model, data: { path: join(example, 'heldout.npz'), seed: 0 }, device });
-  expect(report).toMatchObject({ metric: 'accuracy', samples: 500, output: 'logits', reading: 'logits', device: 'cpu' });
+  expect(report).toMatchObject({
+    metric: 'accuracy',
+    samples: 500,
+    output: 'logits',
+    reading: 'logits',
+    device: 'cpu',
+  });
   expect(report.value).toBeCloseTo(0.994, 10);
   const entropy = await run('evaluate', { model, data: calib, metric: 'cross-entropy', device });
   expect(entropy.value).toBeCloseTo(-0.026654864, 6);
@@ -31,9 +46,20 @@ test('the value of the example is that of onnxruntime in Python', async () => {
 
 test('data is split by the seed unless held-out data is given', async () => {
   const split = await run('describe-data', { model, data: calib, device });
-  expect(split).toMatchObject({ samples: 320, holdoutSamples: 80, hasLabels: true, classes: 10, output: 'logits', reading: 'logits', synthetic: false });
+  expect(split).toMatchObject({
+    samples: 320,
+    holdoutSamples: 80,
+    hasLabels: true,
+    classes: 10,
+    output: 'logits',
+    reading: 'logits',
+    synthetic: false,
+  });
   expect(split.metrics[0]).toBe('accuracy');
-  expect(await run('describe-data', { model, data: holdout, device })).toMatchObject({ samples: 400, holdoutSamples: 500 });
+  expect(await run('describe-data', { model, data: holdout, device })).toMatchObject({
+    samples: 400,
+    holdoutSamples: 500,
+  });
   const synthetic = await run('describe-data', { model, data: { path: null, seed: 0 }, device });
   expect(synthetic.synthetic).toBe(true);
   expect(synthetic.hasLabels).toBe(false);
@@ -41,10 +67,28 @@ test('data is split by the seed unless held-out data is given', async () => {
 });
 
 test('shapley ranks have the fields of the contract, add up, and can be made again', async () => {
-  const params = { model, data: { ...calib, samples: 100 }, method: 'shapley', metric: 'cross-entropy', groups: ['block1/conv1'], budget: 200, seed: 3, device } as const;
+  const params = {
+    model,
+    data: { ...calib, samples: 100 },
+    method: 'shapley',
+    metric: 'cross-entropy',
+    groups: ['block1/conv1'],
+    budget: 200,
+    seed: 3,
+    device,
+  } as const;
   const partials: Progress[] = [];
   const ranks = await run('rank', { ...params, groups: [...params.groups] }, { progress: (p) => partials.push(p) });
-  expect(ranks).toMatchObject({ format: 'secateur-ranks/1', method: 'shapley', metric: 'cross-entropy', seed: 3, device: 'cpu', complete: true, output: 'logits', reading: 'logits' });
+  expect(ranks).toMatchObject({
+    format: 'secateur-ranks/1',
+    method: 'shapley',
+    metric: 'cross-entropy',
+    seed: 3,
+    device: 'cpu',
+    complete: true,
+    output: 'logits',
+    reading: 'logits',
+  });
   expect(ranks.data.samples).toBe(80);
   expect(ranks.data.fingerprint).toMatch(/^[0-9a-f]{64}$/);
   const [group] = ranks.groups;
@@ -60,14 +104,27 @@ test('shapley ranks have the fields of the contract, add up, and can be made aga
 });
 
 test('a cancelled ranking keeps what it has and can be gone on with', async () => {
-  const params = { model, data: { ...calib, samples: 40 }, method: 'shapley', metric: 'cross-entropy', groups: ['block3/conv1'], tolerance: 0, seed: 3, device } as const;
+  const params = {
+    model,
+    data: { ...calib, samples: 40 },
+    method: 'shapley',
+    metric: 'cross-entropy',
+    groups: ['block3/conv1'],
+    tolerance: 0,
+    seed: 3,
+    device,
+  } as const;
   const abort = new AbortController();
-  const stopped = await run('rank', { ...params, groups: [...params.groups], budget: 100_000 }, {
-    signal: abort.signal,
-    progress: (p) => {
-      if (p.partial) setImmediate(() => abort.abort());
+  const stopped = await run(
+    'rank',
+    { ...params, groups: [...params.groups], budget: 100_000 },
+    {
+      signal: abort.signal,
+      progress: (p) => {
+        if (p.partial) setImmediate(() => abort.abort());
+      },
     },
-  });
+  );
   expect(stopped.complete).toBe(false);
   expect(stopped.groups.map((g) => g.id)).toEqual(['block3/conv1']);
   const saved = JSON.parse(JSON.stringify(stopped)) as Ranks;
@@ -83,15 +140,26 @@ test('a cancelled ranking keeps what it has and can be gone on with', async () =
   expect(error.message).toContain('seed');
 });
 
-test.each(['magnitude', 'magnitude-l2', 'activation', 'random', 'leave-one-out'] as const)('%s ranks every prunable group in graph order', async (method) => {
-  const ranks = await run('rank', { model, data: { ...calib, samples: 20 }, method, seed: 0, device });
-  const report = await run('inspect', { model });
-  expect(ranks.groups.map((g) => g.id)).toEqual(report.groups.filter((g) => g.prunable).map((g) => g.id));
-  for (const g of ranks.groups) expect(g.units.map((u) => u.index)).toEqual(Array.from({ length: g.size }, (_, i) => i));
-});
+test.each(['magnitude', 'magnitude-l2', 'activation', 'random', 'leave-one-out'] as const)(
+  '%s ranks every prunable group in graph order',
+  async (method) => {
+    const ranks = await run('rank', { model, data: { ...calib, samples: 20 }, method, seed: 0, device });
+    const report = await run('inspect', { model });
+    expect(ranks.groups.map((g) => g.id)).toEqual(report.groups.filter((g) => g.prunable).map((g) => g.id));
+    for (const g of ranks.groups)
+      expect(g.units.map((u) => u.index)).toEqual(Array.from({ length: g.size }, (_, i) => i));
+  },
+);
 
 test('mean activations are those of the values that the consumers read', async () => {
-  const ranks = await run('rank', { model, data: calib, method: 'activation', groups: ['block1/conv1'], seed: 0, device });
+  const ranks = await run('rank', {
+    model,
+    data: calib,
+    method: 'activation',
+    groups: ['block1/conv1'],
+    seed: 0,
+    device,
+  });
   // The same from onnxruntime itself: the output of block1/relu as an output of the file.
   const graph = loadModel(model);
   const relu = graph.graph.nodes.find((n) => n.name === 'block1/relu')!.outputs[0]!;
@@ -114,7 +182,11 @@ test('measure refines to the exact value of the gated model, and predicts the co
   const plan = await magnitudePlan();
   const keep = Object.fromEntries(plan.groups.map((g) => [g.id, g.keep]));
   const partials: Measured[] = [];
-  const measured = await run('measure', { model, data: calib, keep, device }, { progress: (p) => p.partial && 'final' in p.partial && partials.push(p.partial) });
+  const measured = await run(
+    'measure',
+    { model, data: calib, keep, device },
+    { progress: (p) => p.partial && 'final' in p.partial && partials.push(p.partial) },
+  );
   expect(measured).toMatchObject({ final: true, samples: 320 });
   expect(partials.length).toBeGreaterThan(0);
   expect(partials.every((p) => !p.final && p.samples < 320)).toBe(true);
@@ -133,7 +205,14 @@ test('a plan is executed, checked, measured and can be replayed to the byte', as
   const plan = await magnitudePlan();
   const out = join(folder, 'small.onnx');
   const report = await run('prune', { model, data: holdout, plan, out, device });
-  expect(report).toMatchObject({ format: 'secateur-prune/1', metric: 'accuracy', output: out, device: 'cpu', shrunkOutputs: [], holdoutSamples: 500 });
+  expect(report).toMatchObject({
+    format: 'secateur-prune/1',
+    metric: 'accuracy',
+    output: out,
+    device: 'cpu',
+    shrunkOutputs: [],
+    holdoutSamples: 500,
+  });
   expect(report.equivalence.samples).toBeGreaterThanOrEqual(32);
   expect(report.equivalence.maxRelDiff).toBeLessThanOrEqual(report.equivalence.tolerance);
   expect(report.equivalence.tolerance).toBeLessThan(1e-2);
@@ -157,7 +236,13 @@ test('a plan is executed, checked, measured and can be replayed to the byte', as
   expect(again.value).toBeCloseTo(report.after.holdout!, 10);
 
   const replayed = join(folder, 'again.onnx');
-  await run('prune', { model, data: holdout, plan: JSON.parse(JSON.stringify(report.plan)) as Plan, out: replayed, device });
+  await run('prune', {
+    model,
+    data: holdout,
+    plan: JSON.parse(JSON.stringify(report.plan)) as Plan,
+    out: replayed,
+    device,
+  });
   expect(readFileSync(replayed).equals(readFileSync(out))).toBe(true);
 });
 
@@ -169,7 +254,12 @@ test('external data stays external, and an earlier export may be replaced', asyn
   const out = join(folder, 'small.onnx');
   for (let i = 0; i < 2; i++) {
     const report = await run('prune', { model: source, data: calib, plan, out, device });
-    expect(readdirSync(folder).sort()).toEqual(['external.onnx', 'external.onnx.data', 'small.onnx', 'small.onnx.data']);
+    expect(readdirSync(folder).sort()).toEqual([
+      'external.onnx',
+      'external.onnx.data',
+      'small.onnx',
+      'small.onnx.data',
+    ]);
     expect(report.after.bytes).toBe(readFileSync(out).length + readFileSync(`${out}.data`).length);
     expect(report.after.bytes).toBeLessThan(report.before.bytes);
   }
@@ -193,11 +283,23 @@ test('a plan that removes nothing gives the same model and says so', async () =>
 test('the smallest model within a drop is found, and the drop holds on the samples it was searched on', async () => {
   const ranks = await run('rank', { model, data: calib, method: 'magnitude', seed: 0, device });
   const { plan, value, measured } = await run('plan', {
-    model, data: calib, ranks, target: { kind: 'max-drop', value: 0.01 }, allocation: 'global', minKeep: 0.25, roundTo: 1, frozen: ['stem/conv'], seed: 0, device,
+    model,
+    data: calib,
+    ranks,
+    target: { kind: 'max-drop', value: 0.01 },
+    allocation: 'global',
+    minKeep: 0.25,
+    roundTo: 1,
+    frozen: ['stem/conv'],
+    seed: 0,
+    device,
   });
   const full = measured![0].value;
   expect(value).toBeGreaterThanOrEqual(full - 0.01 - 1e-9);
-  expect(plan.groups.find((g) => g.id === 'stem/conv')).toMatchObject({ frozen: true, keep: Array.from({ length: 24 }, (_, i) => i) });
+  expect(plan.groups.find((g) => g.id === 'stem/conv')).toMatchObject({
+    frozen: true,
+    keep: Array.from({ length: 24 }, (_, i) => i),
+  });
   const out = join(scratch(), 'small.onnx');
   const report = await run('prune', { model, data: calib, plan, out, device });
   expect(report.before.value! - report.after.value!).toBeLessThanOrEqual(0.01 + 1 / 320);
@@ -225,7 +327,13 @@ test('a cancelled export leaves nothing', async () => {
     const progress = (p: Progress): void => {
       if (p.note.startsWith(stage)) abort.abort();
     };
-    const error = await failure(run('prune', { model, data: calib, plan, out: join(folder, 'small.onnx'), device }, { signal: abort.signal, progress }));
+    const error = await failure(
+      run(
+        'prune',
+        { model, data: calib, plan, out: join(folder, 'small.onnx'), device },
+        { signal: abort.signal, progress },
+      ),
+    );
     expect(error.code).toBe('cancelled');
     expect(readdirSync(folder)).toEqual([]);
   }
@@ -236,7 +344,12 @@ test('compare has the fields of the contract', async () => {
   const out = join(scratch(), 'small.onnx');
   const plan = await magnitudePlan();
   await run('prune', { model, data: calib, plan, out, device });
-  const report = await run('compare', { a: model, b: out, data: { path: join(example, 'heldout.npz'), seed: 0 }, device });
+  const report = await run('compare', {
+    a: model,
+    b: out,
+    data: { path: join(example, 'heldout.npz'), seed: 0 },
+    device,
+  });
   expect(report.a.value).toBeCloseTo(0.994, 10);
   expect(report.delta.macs).toBe(report.b.macs - report.a.macs);
   expect(report.delta.value).toBeCloseTo(report.b.value! - report.a.value!, 12);
