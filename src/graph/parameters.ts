@@ -106,7 +106,7 @@ function isWeightUse({ node, index }: Use, float: boolean, rank: number, seen: S
     const dequantised =
       float || node.opType === 'DequantizeLinear' || (node.opType === 'Cast' && index === 0 && castsToFloat(node));
     const out = node.outputs[0];
-    return index === 0 && out != null && out.uses.some((u) => isWeightUse(u, dequantised, rank, seen));
+    return index === 0 && !!out?.uses.some((u) => isWeightUse(u, dequantised, rank, seen));
   }
   if (!float) return QUANTISED.get(node.op)?.includes(index) ?? false;
   return !(rank === 0 && ARITHMETIC.test(node.opType));

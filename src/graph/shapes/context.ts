@@ -37,7 +37,7 @@ export class RuleContext {
 
   /** Whether input `i` is there. */
   has(i: number): boolean {
-    return this.node.inputs[i] != null;
+    return !!this.node.inputs[i];
   }
   type(i: number): ValueType | undefined {
     const v = this.node.inputs[i];
