@@ -1,10 +1,10 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SecateurError } from '../../../src/errors.ts';
-import { model, run } from './jobs.ts';
+import { fileSha256 } from '../../../src/engine/jobs/hash.ts';
+import { model, run, scratch } from './jobs.ts';
 
 test('the report of the example is right', async () => {
   const report = await run('inspect', { model });
@@ -86,3 +86,10 @@ function onnxFiles(folder: string): string[] {
     .filter((path) => statSync(path).isFile())
     .sort();
 }
+
+test('the hash of a large file is computed aside, and is right', async () => {
+  const path = join(scratch(), 'large.bin');
+  const bytes = Buffer.alloc(70 << 20, 'secateur');
+  writeFileSync(path, bytes);
+  expect(await fileSha256(path)).toBe(createHash('sha256').update(bytes).digest('hex'));
+});
