@@ -109,27 +109,80 @@ def shifted(x, generator, reach):
     return torch.stack([p[:, dy : dy + size, dx : dx + size] for p, (dy, dx) in zip(padded, offsets.tolist())])
 
 
-def train(net, data, epochs, lr, reach):
-    """Adam with weight decay, one-cycle learning rate, cross-entropy, batches of 64."""
-    generator = torch.Generator().manual_seed(SEED)
-    x, y = (torch.from_numpy(a) for a in data["train"])
-    optimiser = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-2)
-    steps = (len(x) + 63) // 64
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, epochs * steps)
-    net.train()
-    for epoch in range(epochs):
-        order = torch.randperm(len(x), generator=generator)
-        total = 0.0
-        for batch in order.split(64):
-            optimiser.zero_grad()
-            loss = F.cross_entropy(net(shifted(x[batch], generator, reach)), y[batch])
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.item() * len(batch)
-        if (epoch + 1) % 10 == 0:
-            print(f"  epoch {epoch + 1:3d}  loss {total / len(x):.4f}", flush=True)
-    net.eval()
+class Trainer:
+    """AdamW and one-cycle learning rates on cross-entropy, batches of 64, images shifted by up to `reach` pixels."""
+
+    def __init__(self, net, data, reach):
+        self.net, self.reach = net, reach
+        self.x, self.y = (torch.from_numpy(a) for a in data["train"])
+        self.generator = torch.Generator().manual_seed(SEED)
+        norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+        self.scales = [p for m in norms for p in (m.weight, m.bias)]
+
+    def run(self, epochs, lr, after_step=lambda lr: None):
+        """Trains for some epochs; `after_step` is called after every step with the learning rate of that step."""
+        scales = {id(p) for p in self.scales}
+        weights = [p for p in self.net.parameters() if id(p) not in scales]
+        groups = [{"params": weights}] + ([{"params": self.scales, "weight_decay": 0}] if self.scales else [])
+        optimiser = torch.optim.AdamW(groups, lr=lr, weight_decay=1e-2)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, epochs * ((len(self.x) + 63) // 64))
+        self.net.train()
+        for epoch in range(epochs):
+            total = 0.0
+            for batch in torch.randperm(len(self.x), generator=self.generator).split(64):
+                optimiser.zero_grad()
+                images = shifted(self.x[batch], self.generator, self.reach)
+                loss = F.cross_entropy(self.net(images), self.y[batch])
+                loss.backward()
+                optimiser.step()
+                with torch.no_grad():
+                    after_step(optimiser.param_groups[0]["lr"])
+                schedule.step()
+                total += loss.item() * len(batch)
+            if (epoch + 1) % 10 == 0:
+                print(f"  epoch {epoch + 1:3d}  loss {total / len(self.x):.4f}", flush=True)
+        self.net.eval()
+
+
+def train_digits(net, data):
+    """Trains with a sparsity penalty on whole channels, then goes on without it.
+
+    The penalty is a group lasso on scale and shift of batch norm ("network slimming", Liu et al., ICCV 2017, with one
+    group per channel and all batch norms that share the channel through residual additions): a proximal step after each
+    step of the optimiser. Channels that the task does not need end at exactly 0, and stay so in the second phase.
+    """
+    coupled = [
+        (1.4, [net.stem.bn, net.block1.bn2]),
+        (1.3, [net.block1.bn1]),
+        (2.0, [net.block2.bn2, net.block2.shortcut.bn, net.block3.bn2]),
+        (1.3, [net.block2.bn1]),
+        (1.3, [net.block3.bn1]),
+    ]
+
+    def shrink(lr):
+        for strength, norms in coupled:
+            size = torch.stack([p for m in norms for p in (m.weight, m.bias)]).norm(dim=0)
+            factor = (1 - 0.8 * strength * lr * len(norms) ** 0.5 / size.clamp_min(1e-12)).clamp_min(0)
+            for m in norms:
+                m.weight.mul_(factor)
+                m.bias.mul_(factor)
+
+    trainer = Trainer(net, data, reach=1)
+    trainer.run(50, 5e-3, shrink)
+    alive = [[(m.weight != 0).float() for m in norms] for _, norms in coupled]
+    print("  channels in use", [int(a[0].sum()) for a in alive])
+
+    def keep_dead(_):
+        for (_, norms), masks in zip(coupled, alive):
+            for m, mask in zip(norms, masks):
+                m.weight.mul_(mask)
+                m.bias.mul_(mask)
+
+    trainer.run(60, 2e-3, keep_dead)
+
+
+def train_lenet5(net, data):
+    Trainer(net, data, reach=2).run(40, 3e-3)
 
 
 def rename(model):
@@ -220,7 +273,7 @@ def main():
         torch.manual_seed(SEED)
         net = DigitsNet() if name == "digits" else LeNet5()
         data = load_data(8 if name == "digits" else 28)
-        train(net, data, epochs=60, lr=5e-3, reach=1) if name == "digits" else train(net, data, 40, 3e-3, 2)
+        (train_digits if name == "digits" else train_lenet5)(net, data)
         export(net, data, os.path.join(HERE, name))
 
 
