@@ -6,6 +6,12 @@ import { reportFailure } from './run.ts';
 // `secateur inspect model.onnx | head` closes the pipe early: that is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
+// Whatever was forgotten: still one sentence, and no stack trace.
+process.on('uncaughtException', (error) => {
+  reportFailure(error);
+  process.exit(1);
+});
+
 try {
   await buildProgram().parseAsync(process.argv);
 } catch (thrown) {

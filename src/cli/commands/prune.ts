@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Allocation, MethodName, Plan, PruneReport, Ranks, TargetKind } from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
-import { checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
+import { checkJsonTarget, checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
 import { chooseRanks, inputsOf, readPlan } from '../files.ts';
 import { duration, significant } from '../numbers.ts';
@@ -107,8 +107,10 @@ async function prune(session: Session, modelArgument: string, options: PruneOpti
   const inputs = inputsOf(model, options);
   const out = checkTarget(options.out, inputs);
   if (!/\.onnx$/i.test(out)) throw new SecateurError('usage', `The output ${options.out} must end in .onnx.`);
-  const savePlan = options.savePlan ? checkTarget(options.savePlan, inputs) : null;
-  const saveReport = options.saveReport ? checkTarget(options.saveReport, inputs) : null;
+  if (options.ranks) inputs.push({ path: options.ranks, what: 'the file of the ranks' });
+  const savePlan = options.savePlan ? checkJsonTarget(options.savePlan, inputs) : null;
+  if (savePlan) inputs.push({ path: savePlan, what: 'the file of the plan' });
+  const saveReport = options.saveReport ? checkJsonTarget(options.saveReport, inputs) : null;
   const { metric, device } = options;
 
   const { plan, messages } = target
@@ -116,8 +118,8 @@ async function prune(session: Session, modelArgument: string, options: PruneOpti
     : { plan: readPlan(options.plan!, await session.request('inspect', { model })), messages: [] };
   const report = await session.request('prune', { model, data, plan, out, metric, device });
   report.warnings.push(...messages);
-  if (savePlan) writeJsonFile(savePlan, report.plan, inputs);
-  if (saveReport) writeJsonFile(saveReport, report, inputs);
+  if (savePlan) writeJsonFile(savePlan, report.plan);
+  if (saveReport) writeJsonFile(saveReport, report);
   printWarnings(session, report.warnings, options.json);
   print(options.json, report, () => describe(report, [savePlan, saveReport]));
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { GroupRanks, MethodName, Ranks, RanksByMethod } from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
-import { checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
+import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
 import { inputsOf, readRanks } from '../files.ts';
 import { duration, metricValue, significant } from '../numbers.ts';
@@ -64,7 +64,7 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   const data = dataSpec(options);
   const inputs = inputsOf(model, options);
   // Before hours of work, not after.
-  const out = options.out ? checkTarget(options.out, inputs) : null;
+  const out = options.out ? checkJsonTarget(options.out, inputs) : null;
   const earlier = options.resume ? readRanks(options.resume) : [];
   for (const method of options.resume ? options.method : []) {
     if (!earlier.some((r) => r.method === method))

@@ -1,5 +1,7 @@
 import {
+  accessSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   mkdtempSync,
@@ -45,7 +47,7 @@ const REASONS: Record<string, [string, string]> = {
 };
 
 /**
- * Checks that `path` may be written: its folder exists, it is not a folder itself, and it is none of the protected
+ * Checks that `path` may be written: its folder exists and lets us write, it is not a folder itself, and it is none of the protected
  * files, not even through a symbolic or a hard link. Returns the absolute path.
  * @throws SecateurError 'io' for what the file system refuses, 'usage' for a protected file.
  */
@@ -54,6 +56,7 @@ export function checkTarget(path: string, protectedFiles: readonly ProtectedFile
   const folder = dirname(target);
   try {
     if (!statSync(folder).isDirectory()) throw fileError({ code: 'ENOTDIR' }, `write ${target}`);
+    accessSync(folder, constants.W_OK);
   } catch (thrown) {
     throw fileError(thrown, `write ${target}`);
   }
@@ -136,18 +139,25 @@ export class TemporaryFolder {
 }
 
 /**
- * Writes a text file so that it is there whole or not at all. An existing file is replaced only when it is JSON, as
- * everything is that Secateur writes besides models: a slip of the hand cannot cost a model or a data set.
+ * Checks that ranks, a plan or a report may be written to `path`. An existing file is replaced only when Secateur wrote
+ * it: a slip of the hand cannot cost a model, a data set or anything else.
+ * @throws as checkTarget
  */
-export function writeJsonFile(path: string, value: unknown, protectedFiles: readonly ProtectedFile[] = []): string {
+export function checkJsonTarget(path: string, protectedFiles: readonly ProtectedFile[] = []): string {
   const target = checkTarget(path, protectedFiles);
-  if (existsSync(target) && !looksLikeJson(target)) {
+  if (existsSync(target) && !isOurs(target)) {
     throw new SecateurError(
       'usage',
-      `${target} exists and is not JSON: it is not overwritten.`,
+      `${target} exists and was not written by Secateur: it is not overwritten.`,
       'Choose another name for the output.',
     );
   }
+  return target;
+}
+
+/** Writes ranks, a plan or a report so that the file is there whole or not at all. @throws as checkJsonTarget */
+export function writeJsonFile(path: string, value: unknown, protectedFiles: readonly ProtectedFile[] = []): string {
+  const target = checkJsonTarget(path, protectedFiles);
   const folder = new TemporaryFolder(target);
   try {
     const name = basename(target);
@@ -173,12 +183,13 @@ function writeAll(path: string, bytes: Uint8Array, target: string): void {
   }
 }
 
-function looksLikeJson(path: string): boolean {
+/** Our files start with their format. Empty files hold nothing to lose. */
+function isOurs(path: string): boolean {
   const fd = openSync(path, 'r');
   try {
     const head = Buffer.alloc(64);
     const text = head.toString('utf8', 0, readSync(fd, head, 0, head.length, 0)).trimStart();
-    return text === '' || text.startsWith('{') || text.startsWith('[');
+    return text === '' || /^\{\s*"format":\s*"secateur-/.test(text);
   } finally {
     closeSync(fd);
   }

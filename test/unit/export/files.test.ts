@@ -98,12 +98,14 @@ test('publishing moves all files, and takes all back when one fails', () => {
   expect(readdirSync(folder).filter((name) => name.startsWith('.secateur-'))).toEqual([]);
 });
 
-test('JSON files are written whole, replace JSON and nothing else', () => {
+test('JSON files are written whole, and replace only what Secateur wrote', () => {
   const path = join(folder, 'a.json');
-  writeJsonFile(path, { a: 1 });
-  writeJsonFile(path, { a: 2 });
-  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ a: 2 });
-  expect(thrown(() => writeJsonFile(model, {})).message).toContain('is not JSON');
+  writeJsonFile(path, { format: 'secateur-plan/1', a: 1 });
+  writeJsonFile(path, { format: 'secateur-plan/1', a: 2 });
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format: 'secateur-plan/1', a: 2 });
+  writeFileSync(join(folder, 'package.json'), '{"name": "mine"}');
+  expect(thrown(() => writeJsonFile(join(folder, 'package.json'), {})).message).toContain('not written by Secateur');
+  expect(thrown(() => writeJsonFile(model, {})).message).toContain('not written by Secateur');
   expect(readFileSync(model, 'utf8')).toBe('weights');
-  expect(readdirSync(folder).sort()).toEqual(['a.json', 'model.onnx']);
+  expect(readdirSync(folder).sort()).toEqual(['a.json', 'model.onnx', 'package.json']);
 });
