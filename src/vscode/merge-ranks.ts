@@ -8,5 +8,6 @@ export function mergeRanks(earlier: Ranks | undefined, latest: Ranks): Ranks {
   if (kind(earlier) !== kind(latest)) return latest;
   const groups = new Map(earlier.groups.map((group) => [group.id, group]));
   for (const group of latest.groups) groups.set(group.id, group);
-  return { ...latest, groups: [...groups.values()] };
+  const merged = [...groups.values()];
+  return { ...latest, groups: merged, seconds: merged.reduce((sum, { seconds }) => sum + seconds, 0) };
 }

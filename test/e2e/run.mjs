@@ -1,8 +1,9 @@
 /**
- * The end-to-end test: `npm run e2e [-- --link] [--keep] [--no-themes]`.
+ * The end-to-end test: `npm run e2e [-- --link] [--keep] [--steps open,rank,…]`.
  * Packages the extension, installs it in a real VS Code with a fresh home, and does in Chromium what a user does.
  * --link   uses this folder as it was last built instead of a package (quicker while developing)
  * --keep   leaves the home of the test host behind
+ * --steps  runs only these, in the order of the table below (later ones need what earlier ones made)
  */
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -24,10 +25,20 @@ import { showThemes } from './steps/themes.mjs';
 import { leaveNothing } from './steps/privacy.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const artifacts = join(root, 'test', 'artifacts');
+const artifacts = join(root, 'test', 'artifacts', 'e2e');
 const { values: options } = parseArgs({
-  options: { link: { type: 'boolean' }, keep: { type: 'boolean' }, 'no-themes': { type: 'boolean' } },
+  options: { link: { type: 'boolean' }, keep: { type: 'boolean' }, steps: { type: 'string' } },
 });
+
+const STEPS = {
+  open: openModel,
+  rank: rankUnits,
+  prune: pruneModel,
+  state: keepState,
+  trouble: surviveTrouble,
+  privacy: leaveNothing,
+  themes: showThemes,
+};
 
 /** A workspace as a user has it: the example in a folder, beside files that are no models. */
 function makeWorkspace(home) {
@@ -49,6 +60,7 @@ function packageOnce(home) {
   return vsix;
 }
 
+rmSync(artifacts, { recursive: true, force: true });
 const harness = new Harness(artifacts);
 const home = mkdtempSync(join(tmpdir(), 'secateur-e2e-'));
 const host = new VsCodeHost(home);
@@ -75,8 +87,8 @@ try {
     workbench = await Workbench.open(playwright().chromium, host.url(place.workspace));
     const editor = new Editor(workbench);
     const test = { harness, host, workbench, editor, artifacts, home, root, ...place };
-    for (const step of [openModel, rankUnits, pruneModel, keepState, surviveTrouble, leaveNothing]) await step(test);
-    if (!options['no-themes']) await showThemes(test);
+    const wanted = options.steps?.split(',') ?? Object.keys(STEPS);
+    for (const [name, step] of Object.entries(STEPS)) if (wanted.includes(name)) await step(test);
   }
 } catch (error) {
   await harness.check('the test runs to its end', () => {

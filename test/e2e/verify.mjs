@@ -27,7 +27,7 @@ export function readNpz(path) {
 
 /** Outputs of a model with one input for all samples of `x`: `{ dims, data }`. */
 export async function outputs(model, { dims, data }) {
-  const session = await ort.InferenceSession.create(model);
+  const session = await ort.InferenceSession.create(model, { logSeverityLevel: 3 });
   try {
     const [input] = session.inputNames;
     const result = await session.run({ [input]: new ort.Tensor('float32', data, dims) });

@@ -125,6 +125,19 @@ export class Workbench {
     );
   }
 
+  /** Switches the colour theme by its label, as from the palette. */
+  async chooseTheme(label) {
+    await this.command('Preferences: Color Theme');
+    const input = this.page.locator('.quick-input-widget:visible input.input');
+    const row = this.page.locator('.quick-input-list .monaco-list-row.focused', { hasText: label });
+    await until(`theme ${label}`, async () => {
+      await input.fill(label);
+      return row.isVisible();
+    });
+    await input.press('Enter');
+    await input.waitFor({ state: 'hidden' });
+  }
+
   /**
    * Answers VS Code's own file dialog (the one inside the page) with `path`, or with what it proposes.
    * @param expected what the proposal ends with: it is filled in after the dialog has opened

@@ -68,7 +68,7 @@ export class VsCodeHost {
     this.setSettings({});
   }
 
-  /** Takes effect in a running window as well. */
+  /** To be called before the start: a running window does not see the file change. */
   setSettings(extra) {
     writeFileSync(join(this.userData, 'User', 'settings.json'), JSON.stringify({ ...SETTINGS, ...extra }, null, 2));
   }

@@ -49,6 +49,16 @@ export async function pruneModel({ harness, workbench, editor, model }) {
     await editor.measured();
   });
 
+  await harness.check('the smallest model that loses at most one point is found', async () => {
+    await editor.find('.target button', { hasText: 'Largest drop' }).click();
+    await until('the search', async () => (await read(editor.find('.slider-text'))).startsWith('at most 1'));
+    await editor.jobEnds();
+    const { status } = await editor.measured();
+    const lost = /^−([\d.]+) points/.exec(status)?.[1] ?? 0;
+    assert.ok(lost <= 1, status);
+    assert.match(await read(editor.find('.live-cost')), /Units\s+\d+ of 192/);
+  });
+
   let shown;
   await harness.check('Prune & export writes a checked file and shows the report', async () => {
     shown = await editor.measured();

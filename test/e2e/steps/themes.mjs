@@ -4,20 +4,19 @@ import { join } from 'node:path';
 import { until } from '../harness.mjs';
 
 const THEMES = [
-  ['light', 'Default Light Modern', 'vscode-light'],
-  ['dark', 'Default Dark Modern', 'vscode-dark'],
-  ['high-contrast', 'Default High Contrast', 'vscode-high-contrast'],
+  ['light', 'Light Modern', 'vscode-light'],
+  ['dark', 'Dark Modern', 'vscode-dark'],
+  ['high-contrast', 'Dark High Contrast', 'vscode-high-contrast'],
 ];
 
 /** Screenshots of each view in each theme, to be looked at. */
-export async function showThemes({ harness, host, workbench, editor, artifacts }) {
+export async function showThemes({ harness, workbench, editor, artifacts }) {
   await workbench.command('Notifications: Clear All Notifications');
   for (const [name, theme, className] of THEMES) {
     await harness.check(`views in ${theme}`, async () => {
-      host.setSettings({ 'workbench.colorTheme': theme });
-      await until(theme, () =>
-        editor.find('body').evaluate((body, wanted) => body.classList.contains(wanted), className),
-      );
+      await workbench.chooseTheme(theme);
+      const themed = (body, wanted) => body.classList.contains(wanted);
+      await until(theme, () => editor.find('body').evaluate(themed, className));
       for (const view of ['overview', 'ranks', 'prune']) {
         await editor.show(view);
         if (view === 'prune') await editor.measured();
