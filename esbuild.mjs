@@ -1,10 +1,9 @@
 /**
- * Bundles everything into dist/: `node esbuild.mjs [--watch] [--minify] [NAME…]`.
+ * Bundles everything into dist/: `node esbuild.mjs [--watch] [--minify] [NAME…]`; names (extension, engine, cli, webview) pick some.
  * extension.cjs (extension host), engine.cjs (engine process), cli.mjs (the command `secateur`), webview.js + webview.css.
  * onnxruntime-node stays outside: it finds its native library beside its own files.
  */
-import { existsSync } from 'node:fs';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import esbuild from 'esbuild';
 
 const watch = process.argv.includes('--watch');
@@ -70,26 +69,23 @@ const all = [
 ];
 
 const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));
-const bundles = all.filter(({ entryPoints }) => {
-  const [[name, file]] = Object.entries(entryPoints);
-  return existsSync(file) && (names.length === 0 || names.includes(name));
-});
+const bundles = all.filter(({ entryPoints }) => names.length === 0 || names.includes(Object.keys(entryPoints)[0]));
 
 if (watch) {
   const contexts = await Promise.all(bundles.map((options) => esbuild.context(options)));
   await Promise.all(contexts.map((context) => context.watch()));
 } else {
-  await mkdir('dist', { recursive: true });
   const outcomes = await Promise.allSettled(bundles.map((options) => esbuild.build(options)));
   // esbuild has printed what is wrong; the bundles that are right are there.
   if (outcomes.some(({ status }) => status === 'rejected')) process.exit(1);
-  const results = outcomes.map(({ value }) => value);
-  if (existsSync('dist/cli.mjs')) await chmod('dist/cli.mjs', 0o755);
-  // What went into the bundles, for the third-party notices.
-  const merged = { inputs: {}, outputs: {} };
-  for (const { metafile } of results) {
-    Object.assign(merged.inputs, metafile.inputs);
-    Object.assign(merged.outputs, metafile.outputs);
+  if (names.length === 0 || names.includes('cli')) await chmod('dist/cli.mjs', 0o755);
+  if (names.length === 0) {
+    // What went into the bundles, for the third-party notices.
+    const merged = { inputs: {}, outputs: {} };
+    for (const { value } of outcomes) {
+      Object.assign(merged.inputs, value.metafile.inputs);
+      Object.assign(merged.outputs, value.metafile.outputs);
+    }
+    await writeFile('dist/meta.json', JSON.stringify(merged));
   }
-  await writeFile('dist/meta.json', JSON.stringify(merged));
 }
