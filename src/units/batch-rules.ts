@@ -459,6 +459,23 @@ const fused: Rule = (c) => {
   return rows(0, inner);
 };
 
+/** Tokens and the router's numbers for them, flattened or not: token by token, in the shape of the tokens. */
+const experts: Rule = (c) => {
+  const x = rowsOf(c, 0);
+  const others = c.node.inputs.slice(2).every((v, i) => !v || c.state(i + 2).kind === 'free');
+  return x?.axis === 0 && rowsOf(c, 1)?.axis === 0 && others ? rows(0, x.inner) : mixed('the samples are not on axis 0');
+};
+
+/** Data, indices and updates hold the same samples, and positions are taken along another axis. */
+const scatterElements: Rule = (c) => {
+  const r = rank(c, 0);
+  let axis = c.node.int('axis', 0);
+  if (r !== undefined && axis < 0) axis += r;
+  const [data, indices, updates] = [0, 1, 2].map((i) => rowsOf(c, i));
+  const same = [data, indices, updates].every((s) => s && s.axis === data!.axis && s.inner === data!.inner);
+  return r !== undefined && same && axis !== data!.axis ? rows(data!.axis, data!.inner) : mixed('it may write across samples');
+};
+
 const split: Rule = (c) => along(0)(c);
 
 /** BatchNormalization in training mode mixes the samples. */
@@ -497,8 +514,9 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...table(
     fused,
     `com.microsoft.Attention com.microsoft.MultiHeadAttention com.microsoft.SkipLayerNormalization com.microsoft.EmbedLayerNormalization
-     com.microsoft.SkipSimplifiedLayerNormalization com.microsoft.MoE com.microsoft.QMoE Attention`,
+     com.microsoft.SkipSimplifiedLayerNormalization Attention`,
   ),
+  ...table(experts, 'com.microsoft.MoE com.microsoft.QMoE'),
   ['BatchNormalization', batchNorm],
   ['MatMul', matmul],
   [
@@ -518,6 +536,7 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['Slice', slice],
   ['Gather', gather],
   ['GatherElements', gatherElements],
+  ['ScatterElements', scatterElements],
   ['Pad', pad],
   ['Resize', resize],
   ['Upsample', resize],

@@ -85,6 +85,7 @@ export function addContributions(b: GraphBuilder, x: Value, fold: Fold, s: numbe
   const parts = fold.consumer.op === 'Conv' ? convolved(b, x, fold) : multiplied(b, x, fold);
   // [rows, units + 1, elements of a row] to [samples/s, units + 1, s × elements].
   const perGroup = s * (fold.elements / parts.elements);
+  if (perGroup === 1) return parts.value;
   const grouped = b.reshape(parts.value, [-1, perGroup, fold.units + 1, parts.elements]);
   return b.reshape(b.transpose(grouped, [0, 2, 1, 3]), [-1, fold.units + 1, perGroup * parts.elements]);
 }

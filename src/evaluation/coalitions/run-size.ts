@@ -5,23 +5,35 @@ import type { Instrumented } from './instrument.ts';
 import type { RunSize } from './rows-evaluator.ts';
 
 /** Bytes of the largest tensor of a run: small ones stay in the cache of a processor, large ones fill a graphics card. */
-const CPU_BYTES = 2 * 2 ** 20;
+const CPU_BYTES = 3 * 2 ** 20;
 const GPU_BYTES = 64 * 2 ** 20;
+/** The same where a product needs many coalitions to be fast. */
+const MOST_BYTES = 128 * 2 ** 20;
 const PREFIX_BYTES = 16 * 2 ** 20;
 /** Multiply-accumulates of a run, so that it can be cancelled within a fraction of a second. */
 const RUN_MACS = 1e9;
 const MOST_ROWS = 65536;
+/** Groups of samples that share what is done once per coalition (spreading its mask), where nothing is folded. */
+const SHARED = 16;
+/** Rows of the masks × contributions product: with fewer it is slow. */
+const FOLDED_COALITIONS = [64, 256];
 
 /** Rows and coalitions of a run of the suffix. Depends on shapes alone, so that results can be made again. */
-export function runSize(parts: Instrumented, macs: ReadonlyMap<Node, number>, many: boolean, device: DeviceName): RunSize {
+export function runSize(parts: Instrumented, macs: ReadonlyMap<Node, number>, many: boolean, samples: number, device: DeviceName): RunSize {
   const bytes = device === 'cpu' ? CPU_BYTES : GPU_BYTES;
   let perRow = parts.folds.reduce((sum, f) => sum + f.cost.folded, 0);
   for (const n of parts.running) perRow += macs.get(n) ?? 0;
-  const rows = Math.max(1, Math.min(MOST_ROWS, Math.floor(bytes / parts.rowBytes), Math.floor(RUN_MACS / Math.max(1, perRow))));
+  const short = Math.floor(RUN_MACS / Math.max(1, perRow));
+  const fitting = (limit: number) => Math.max(1, Math.min(MOST_ROWS, Math.floor(limit / parts.rowBytes), short));
+  const rows = fitting(bytes);
   if (!many) return { rows, coalitions: 1 };
-  // With folds the coalitions are the rows of a matrix product over all samples of a group.
-  const coalitions = parts.folds.length > 0 ? Math.max(32, Math.min(256, Math.floor(rows / parts.s))) : Math.min(64, rows);
-  return { rows, coalitions };
+  if (parts.folds.length > 0) {
+    const [least, most] = FOLDED_COALITIONS;
+    const wanted = Math.max(least, Math.min(most, Math.floor(rows / parts.s)));
+    return { rows, coalitions: Math.max(1, Math.min(wanted, Math.floor(fitting(MOST_BYTES) / parts.s))) };
+  }
+  const groups = Math.max(1, Math.min(SHARED, Math.ceil(samples / parts.s)));
+  return { rows, coalitions: Math.max(1, Math.min(64, Math.floor(rows / (groups * parts.s)))) };
 }
 
 /** Groups per run of the prefix. */

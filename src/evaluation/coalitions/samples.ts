@@ -1,16 +1,25 @@
 import { SecateurError } from '../../errors.ts';
 import { cloneModel } from '../../graph/clone.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';
+import type { Model } from '../../graph/ir.ts';
 import type { DeviceName } from '../../formats.ts';
 import { type HostTensor, toFloat32 } from '../../runtime/host-tensor.ts';
-import { createSession } from '../../runtime/session.ts';
+import { createSession, type Session } from '../../runtime/session.ts';
 import { freeBatch } from '../../units/batch-axis.ts';
 import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { setOutputs } from './cut.ts';
 
-/** Samples that are run apart and together to see that a freed batch keeps them apart. */
+/** Samples that are run apart and together to see that a batch keeps them apart: with a proof, and without. */
 const TRIED = 2;
+const TRIED_UNPROVEN = 8;
+
+/** Why samples and coalitions cannot share a run as rows. */
+export interface SamplesProblem {
+  reason: string;
+  /** True when the model itself takes any batch, and samples gave the same alone and in company. */
+  tried: boolean;
+}
 
 /** Inputs that hold one row per sample, with the shape of one; empty when a whole run is one sample. */
 export function sampleShapes(dataset: Dataset): Map<string, number[]> {
@@ -24,13 +33,13 @@ export function sampleShapes(dataset: Dataset): Map<string, number[]> {
   return shapes;
 }
 
-const checked = new WeakMap<Structure, Map<string, Promise<string | undefined>>>();
+const checked = new WeakMap<Structure, Map<string, Promise<SamplesProblem | undefined>>>();
 
 /**
  * Runs two samples apart, in the model as it is, and together, in the model with its batch axis freed.
- * @returns undefined when the outputs agree, else why the samples cannot share a run; kept per structure
+ * @returns undefined when that is proven and the outputs agree, else why the samples cannot share a run; kept per structure
  */
-export function samplesProblem(structure: Structure, dataset: Dataset, outputs: readonly string[], device: DeviceName): Promise<string | undefined> {
+export function samplesProblem(structure: Structure, dataset: Dataset, outputs: readonly string[], device: DeviceName): Promise<SamplesProblem | undefined> {
   const shapes = sampleShapes(dataset);
   const key = JSON.stringify([dataset.fingerprint, [...shapes], outputs, device]);
   let known = checked.get(structure);
@@ -49,38 +58,54 @@ async function compare(
   shapes: ReadonlyMap<string, number[]>,
   outputs: readonly string[],
   device: DeviceName,
-): Promise<string | undefined> {
-  if (shapes.size === 0) return 'every sample is a run of its own';
+): Promise<SamplesProblem | undefined> {
+  if (shapes.size === 0) return { reason: 'every sample is a run of its own', tried: false };
   const { model } = cloneModel(structure.model);
   setOutputs(model.graph, outputs.map((name) => outputNamed(model.graph.outputs, name)));
   removeDeadNodes(model);
   const freed = freeBatch(model, shapes);
-  if (!freed.proof.carried) return freed.proof.reason;
-  const count = Math.min(TRIED, dataset.samples);
+  const { carried, reason } = freed.proof;
+  if (carried) {
+    const different = await tryTogether(model, freed.model, dataset, TRIED, outputs, device);
+    return different === undefined ? undefined : { reason: different, tried: false };
+  }
+  const fixed = dataset.batchSize !== null;
+  const tried = !fixed && (await tryTogether(model, model, dataset, TRIED_UNPROVEN, outputs, device)) === undefined;
+  return { reason: reason!, tried };
+}
+
+/** Runs samples apart in one model and together in another; undefined when the outputs agree, else what is wrong. */
+async function tryTogether(
+  model: Model,
+  batched: Model,
+  dataset: Dataset,
+  most: number,
+  outputs: readonly string[],
+  device: DeviceName,
+): Promise<string | undefined> {
+  const count = Math.min(most, dataset.samples);
   if (count < 2) return undefined;
-  const together = await createSession(freed.model, { device });
+  const apart = await createSession(model, { device });
+  let together: Session | undefined;
   try {
-    const apart = await createSession(model, { device });
-    try {
-      const all = await together.run(dataset.feeds(Int32Array.from({ length: count }, (_, i) => i)), outputs);
-      for (let i = 0; i < count; i++) {
-        const [batch] = dataset.batches([i], 1);
-        const single = await apart.run(dataset.feeds(batch.indices), outputs);
-        for (const name of outputs) {
-          if (!sameRow(all[name], i, count, single[name], batch.indices.length)) return `the output ${name} of a sample changes with the others in its batch`;
-        }
+    together = batched === model ? apart : await createSession(batched, { device });
+    const all = await together.run(dataset.feeds(Int32Array.from({ length: count }, (_, i) => i)), outputs);
+    for (let i = 0; i < count; i++) {
+      const [batch] = dataset.batches([i], 1);
+      const single = await apart.run(dataset.feeds(batch.indices), outputs);
+      for (const name of outputs) {
+        if (!sameRow(all[name], i, count, single[name], batch.indices.length)) return `the output ${name} of a sample changes with the others in its batch`;
       }
-    } finally {
-      await apart.release();
     }
+    return undefined;
   } catch (error) {
     // A model that the runtime refuses with several rows is run sample by sample.
     if (error instanceof SecateurError && error.code === 'runtime') return `it does not run with several samples (${error.message})`;
     throw error;
   } finally {
-    await together.release();
+    await apart.release();
+    await together?.release();
   }
-  return undefined;
 }
 
 function outputNamed<T extends { name: string }>(outputs: readonly T[], name: string): T {
