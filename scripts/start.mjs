@@ -8,7 +8,7 @@ import { Stop, build, checkNode, install, main, node, root, run, which } from '.
 
 const example = 'examples/digits';
 const model = `${example}/model.onnx`;
-const data = ['--data', `${example}/calib.npz`];
+const data = ['--data', `${example}/calib.npz`, '--holdout', `${example}/heldout.npz`];
 const ranks = 'out/digits.ranks.json';
 const small = 'out/digits-small.onnx';
 const plan = 'out/digits-small.plan.json';
@@ -67,8 +67,6 @@ async function start() {
     '--ranks',
     ranks,
     ...data,
-    '--holdout',
-    `${example}/heldout.npz`,
     '--metric',
     'accuracy',
     '--max-drop',
