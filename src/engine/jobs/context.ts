@@ -21,3 +21,16 @@ export function part(context: JobContext, from: number, to: number): JobContext 
       }),
   };
 }
+
+/**
+ * Waits for work that is shared with other jobs, but no longer than this job lives: the work itself goes on.
+ * @throws SecateurError 'cancelled' as soon as the signal fires
+ */
+export function unlessCancelled<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => reject(new SecateurError('cancelled', 'The job was cancelled.'));
+    if (signal.aborted) cancel();
+    else signal.addEventListener('abort', cancel, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', cancel));
+  });
+}

@@ -6,25 +6,34 @@ import type { KeepByGroup } from '../../protocol.ts';
 import { changedGroups } from '../../pruning/export/keep-sets.ts';
 import { checkPlan } from '../../pruning/plan/plan-file.ts';
 import { Cache } from './cache.ts';
+import { checkpoint, unlessCancelled } from './context.ts';
 import type { OpenData } from './data.ts';
 import type { OpenModel } from './model.ts';
 
 const gatedModels = new Cache<GatedModelRunner>(2, (gated) => gated.close());
 
-/** Runs `use` with the model that has gates on all of its groups, on the data that searches see. */
+/**
+ * Runs `use` with the model that has gates on all of its groups, on the data that searches see. A job that is cancelled
+ * while the model is being opened ends at once; the next one finds it open.
+ */
 export function withGatedModel<R>(
   model: OpenModel,
   data: OpenData,
   metric: MetricName,
   device: DeviceName,
+  signal: AbortSignal,
   use: (gated: GatedModelRunner) => Promise<R>,
 ): Promise<R> {
   const key = [data.key, metric, device].join('|');
-  return gatedModels.use(
+  const opened = gatedModels.use(
     key,
     () => openGatedModel(model.structure(), data.search, { metric, reading: data.reading, device }),
-    use,
+    async (gated) => {
+      await checkpoint({ signal });
+      return use(gated);
+    },
   );
+  return unlessCancelled(opened, signal);
 }
 
 /** Checked keep-sets of a request. @throws SecateurError 'bad-data' */

@@ -27,7 +27,7 @@ export async function measure(params: EngineMethods['measure']['params'], contex
   const keep = keepSetsOfRequest(model, params.keep);
   const predicted = predictCost(model.costTerms(), keepCounts(model.structure(), keep));
   await checkpoint(context);
-  return withGatedModel(model, data, metric, device, async (gated) => {
+  return withGatedModel(model, data, metric, device, signal, async (gated) => {
     const { samples } = data.search;
     const ends = [
       ...new Set(

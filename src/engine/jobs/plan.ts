@@ -60,7 +60,7 @@ async function searchPlan(
   const most = defaultMeasurements(model.structure().groups);
   await checkpoint(context);
   context.progress({ fraction: 0, note: `searching for the smallest model: preparing to measure ${metric}` });
-  return withGatedModel(model, data, metric, device, (gated) => {
+  return withGatedModel(model, data, metric, device, context.signal, (gated) => {
     let full = NaN;
     return build({
       signal: context.signal,
