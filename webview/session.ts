@@ -5,8 +5,8 @@ import { method } from './logic/words.ts';
 import { Rpc, wireError, type VsCodeApi } from './rpc.ts';
 import { DEFAULT_VIEW, inspection, prunableGroups, Store, type AppState } from './state.ts';
 
-/** How long the view must rest before it is saved. */
-const SAVE_REST = 250;
+/** The view is saved at once, but not more often than this (ms): a tab may be hidden right after a change. */
+const SAVE_INTERVAL = 100;
 
 /** What `vscode.setState` keeps for this tab. */
 interface Saved {
@@ -27,6 +27,7 @@ export class Session {
   private readonly api: VsCodeApi;
   private readonly runs: Run[] = [];
   private saveTimer: ReturnType<typeof setTimeout> | undefined;
+  private lastSave = 0;
   private dataRun = 0;
   /** Called when the data, the device or the model changed, so that measured values no longer hold. */
   onBasisChanged: () => void = () => {};
@@ -349,11 +350,14 @@ export class Session {
   private save(state: AppState): void {
     if (state.host.status !== 'ready') return;
     clearTimeout(this.saveTimer);
-    this.saveTimer = setTimeout(() => this.saveNow(), SAVE_REST);
+    const wait = this.lastSave + SAVE_INTERVAL - performance.now();
+    if (wait <= 0) this.saveNow();
+    else this.saveTimer = setTimeout(() => this.saveNow(), wait);
   }
 
   private saveNow(): void {
     clearTimeout(this.saveTimer);
+    this.lastSave = performance.now();
     const { report, host } = this.store.state;
     const view = { ...this.store.state.view, savedAt: Date.now() };
     if (host.status !== 'ready') return;
