@@ -124,6 +124,7 @@ export class Pruning {
 
   /** Moves the slider. `max-drop` only notes the wish: `search` finds the cut. */
   setTarget(kind: TargetKind, value: number): void {
+    this.store.set({ planMessages: [] });
     this.store.setView({ target: { kind, value }, manual: false });
     if (kind !== 'max-drop') this.follow();
   }
@@ -287,7 +288,7 @@ export class Pruning {
     this.searching?.abort.abort();
     const run = (this.searching = this.session.begin('plan', 'searching the smallest model'));
     const mine = (): boolean => this.searching === run;
-    this.store.set({ planning: { fraction: null, note: 'searching' }, planError: null });
+    this.store.set({ planning: { fraction: null, note: 'searching' }, planError: null, planMessages: [] });
     try {
       const { resume: _, ...ranks } = shown.ranks;
       const made = await this.session.rpc.request(
@@ -316,6 +317,7 @@ export class Pruning {
       const keep = Object.fromEntries(made.plan.groups.map((g) => [g.id, [...g.keep].sort((a, b) => a - b)]));
       const full = this.fullKeep();
       for (const id of Object.keys(keep)) if (!(id in full)) delete keep[id];
+      this.store.set({ planMessages: made.messages ?? [] });
       this.store.setView({ keep: { ...full, ...keep }, manual: false });
     } catch (thrown) {
       const error = wireError(thrown);

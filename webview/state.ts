@@ -49,6 +49,8 @@ export interface AppState {
   reference: number | null;
   measured: Measurement;
   planError: WireError | null;
+  /** What the engine says about the plan it found, in plain sentences. */
+  planMessages: string[];
   planning: Progress | null;
   tracing: Progress | null;
   pruning: Progress | null;
@@ -103,6 +105,7 @@ export class Store {
       reference: null,
       measured: { status: 'idle' },
       planError: null,
+      planMessages: [],
       planning: null,
       tracing: null,
       pruning: null,

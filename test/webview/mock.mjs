@@ -119,6 +119,9 @@ const handlers = {
       ranks: null,
       ranksByMethod: flags.has('ranked')
         ? {
+            ...(flags.has('two')
+              ? { magnitude: ranksOf(model, data, { method: 'magnitude', metric: null, seed: 40 }) }
+              : {}),
             shapley: ranksOf(model, flags.has('nodata') ? synthetic : data, {
               complete: !flags.has('partial'),
               noSignal: flags.has('nosignal'),

@@ -196,7 +196,7 @@ export function groupRanks(group, seed, done, noSignal = false) {
 export function ranksOf(
   model,
   data,
-  { method = 'shapley', metric = 'cross-entropy', groups, complete = true, noSignal = false } = {},
+  { method = 'shapley', metric = 'cross-entropy', groups, complete = true, noSignal = false, seed = 7 } = {},
 ) {
   const chosen = model.groups.filter((g) => g.prunable && (!groups || groups.includes(g.id)));
   return {
@@ -211,7 +211,7 @@ export function ranksOf(
     tolerance: 0.05,
     seconds: 8.4,
     complete,
-    groups: chosen.map((g, i) => groupRanks(g, 7 + i, 1, noSignal)),
+    groups: chosen.map((g, i) => groupRanks(g, seed + i, 1, noSignal)),
     warnings: [],
   };
 }

@@ -25,6 +25,14 @@ const scenes = [
       },
     },
   ],
+  [
+    'ranks-two',
+    {
+      flags: 'ranked,two',
+      view: { view: 'ranks', selectedGroup: 'b3.conv1' },
+      act: (p) => p.locator('.scatter').scrollIntoViewIfNeeded(),
+    },
+  ],
   ['ranks-nosignal', { flags: 'ranked,nosignal', view: { view: 'ranks', selectedGroup: 'b1.conv1' } }],
   ['ranks-wide', { model: 'wide', flags: 'ranked', view: { view: 'ranks', selectedGroup: 'up_projection' } }],
   ['ranks-tiny', { model: 'tiny', flags: 'ranked', view: { view: 'ranks', selectedGroup: 'conv' } }],
@@ -133,7 +141,7 @@ const scenes = [
   ['state-stale', { flags: 'ranked,stale', wait: 600 }],
 ];
 
-const sizes = { '': [1280, 800], '-narrow': [400, 860], '-huge': [2000, 1000] };
+const sizes = { '': [1280, 800], '-editor': [1030, 760], '-narrow': [400, 860], '-huge': [2000, 1000] };
 const server = await startServer();
 const browser = await launch();
 mkdirSync(out, { recursive: true });

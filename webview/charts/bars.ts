@@ -111,9 +111,9 @@ export class BarChart {
     const dense = step >= 22;
     if (dense) for (let i = 0; i < n; i += every) values.push(i + 0.5);
     else {
-      // Places: the first, then round numbers.
+      // Places: the first, then round numbers where the steps are large enough for it.
       values.push(0.5);
-      for (let place = every === 1 ? 2 : every; place <= n; place += every) values.push(place - 0.5);
+      for (let place = every < 5 ? 1 + every : every; place <= n; place += every) values.push(place - 0.5);
     }
     const bottom = axisBottom<number>(x)
       .tickValues(values)

@@ -59,7 +59,8 @@ export class HeatStrip {
     );
     this.scroller.addEventListener('scroll', () => this.draw(), { passive: true });
     this.scroller.addEventListener('keydown', (e) => this.onKey(e));
-    this.spacer.addEventListener('click', (e) => {
+    // Rows are drawn anew while values arrive: a click would need the same row twice.
+    this.spacer.addEventListener('pointerdown', (e) => {
       const id = (e.target as Element).closest<HTMLElement>('.heat-row')?.dataset.group;
       if (id) this.onSelect(id);
     });

@@ -99,6 +99,8 @@ export class Sweep {
   private readonly steps: Step[] = [];
   private readonly options: SweepOptions;
   private readonly cost: CostModel;
+  /** Keep-sets given out last: while the slider moves most groups stay as they are. */
+  private readonly lastKeep = new Map<string, number[]>();
   /** Cost after so many steps; [0] is the full model. */
   private readonly curves: Record<'macs' | 'parameters' | 'units', Float64Array>;
 
@@ -205,7 +207,16 @@ export class Sweep {
 
   keepFor(kind: TargetKind, share: number): KeepByGroup {
     const counts = this.countsFor(kind, share);
-    return Object.fromEntries(this.groups.map((g) => [g.id, keepOf(g, counts.get(g.id) ?? g.size)]));
+    return Object.fromEntries(
+      this.groups.map((g) => {
+        const kept = counts.get(g.id) ?? g.size;
+        const last = this.lastKeep.get(g.id);
+        if (last?.length === kept) return [g.id, last];
+        const keep = keepOf(g, kept);
+        this.lastKeep.set(g.id, keep);
+        return [g.id, keep];
+      }),
+    );
   }
 
   private ladder(g: CutGroup, number: number): Step[] {

@@ -50,6 +50,7 @@ export function largestScore(groups: readonly GroupRanks[]): number {
 
 /** Name cut in the middle: both ends tell layers apart. Returns what may shrink and what may not. */
 export function splitName(name: string, tail = 14): { head: string; tail: string } {
-  if (name.length <= tail + 4) return { head: name, tail: '' };
-  return { head: name.slice(0, name.length - tail), tail: name.slice(name.length - tail) };
+  if (name.length <= 8) return { head: name, tail: '' };
+  const kept = Math.min(tail, name.length >> 1);
+  return { head: name.slice(0, name.length - kept), tail: name.slice(name.length - kept) };
 }

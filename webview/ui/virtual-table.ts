@@ -86,6 +86,11 @@ export class VirtualTable {
     this.draw();
   }
 
+  /** The keyboard's row; −1: none. */
+  get activeRow(): number {
+    return this.active < 0 ? -1 : this.order[this.active];
+  }
+
   /** Scrolls to a row and marks it. */
   reveal(row: number): void {
     const at = this.order.indexOf(row);

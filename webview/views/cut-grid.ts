@@ -10,7 +10,10 @@ import { groupById, type AppState } from '../state.ts';
 import { fill, h, icon, onResize, setAttr, setText } from '../ui/dom.ts';
 import { nameElement } from '../ui/states.ts';
 
-const CELL = { width: 232, height: 104 };
+/** Few groups on much room get wider cells. */
+const CELL = { width: 200, wide: 280, height: 104, gap: 16 };
+const FEW = 12;
+const MUCH = 900;
 
 /** A cell that is used again for whatever group scrolls into sight. */
 interface Cell {
@@ -30,7 +33,9 @@ export class CutGrid {
   private readonly spacer = h('div', { class: 'cut-spacer' });
   private readonly cells: Cell[] = [];
   private groups: CutGroup[] = [];
+  private width = 0;
   private columns = 1;
+  private selected: string | null = null;
   private scroller: HTMLElement | null = null;
 
   constructor(session: Session, pruning: Pruning) {
@@ -38,7 +43,7 @@ export class CutGrid {
     this.pruning = pruning;
     this.element = h('section', { class: 'cuts', attrs: { 'aria-label': 'Cut lines of the groups' } }, this.spacer);
     onResize(this.element, (width) => {
-      this.columns = Math.max(1, Math.floor((width + 16) / (CELL.width + 16)));
+      this.width = width;
       this.bindScroller();
       this.draw();
     });
@@ -47,6 +52,21 @@ export class CutGrid {
   update(state: AppState): void {
     this.groups = this.pruning.cutGroups(state);
     this.draw();
+    if (state.view.selectedGroup === this.selected) return;
+    const first = this.selected === null;
+    this.selected = state.view.selectedGroup;
+    if (!first) this.reveal();
+  }
+
+  /** Scrolls to the selected group when its cell is out of sight. */
+  private reveal(): void {
+    const at = this.groups.findIndex((g) => g.id === this.selected);
+    const { scroller } = this;
+    if (at < 0 || !scroller) return;
+    const top = this.element.getBoundingClientRect().top + Math.floor(at / this.columns) * CELL.height;
+    const view = scroller.getBoundingClientRect();
+    if (top < view.top) scroller.scrollTop -= view.top - top;
+    else if (top + CELL.height > view.bottom) scroller.scrollTop += top + CELL.height - view.bottom;
   }
 
   /** The view scrolls as a whole: the cells in sight follow it. */
@@ -60,6 +80,8 @@ export class CutGrid {
 
   private draw(): void {
     const { state } = this.session.store;
+    const room = this.groups.length <= FEW && this.width > MUCH ? CELL.wide : CELL.width;
+    this.columns = Math.max(1, Math.floor((this.width + CELL.gap) / (room + CELL.gap)));
     const rows = Math.ceil(this.groups.length / this.columns);
     this.spacer.style.height = `${rows * CELL.height}px`;
     this.spacer.style.setProperty('--columns', String(this.columns));
@@ -97,6 +119,7 @@ export class CutGrid {
       chart: new CutChart((group, kept) => this.pruning.setCut(group, kept)),
       id: '',
     };
+    cell.chart.element.addEventListener('focus', () => this.session.select(cell.id));
     cell.element.append(h('div', { class: 'cut-head' }, cell.lock, cell.name, cell.kept), cell.chart.element);
     this.spacer.append(cell.element);
     return cell;

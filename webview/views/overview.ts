@@ -68,6 +68,7 @@ export class Overview implements View {
     if (fresh || costUnit !== this.unit) this.drawReach(model, costUnit);
     if (fresh || changed === null || changed.has('data')) this.drawWarnings(state, model);
     if (fresh || costUnit !== this.unit || selectedGroup !== this.selected) {
+      const chosenElsewhere = !fresh && selectedGroup !== this.selected;
       this.unit = costUnit;
       this.selected = selectedGroup;
       setText(this.stripTitle, `${COST_UNITS[costUnit]} by layer, in graph order`.replace(/^p/, 'P'));
@@ -81,6 +82,10 @@ export class Overview implements View {
         `No layer of this model has ${costUnit === 'macs' ? 'MACs: it neither convolves nor multiplies matrices' : 'parameters'}.`,
       );
       this.table.refresh();
+      const { activeRow } = this.table;
+      if (chosenElsewhere && (activeRow < 0 || model.layers[activeRow].group !== selectedGroup)) {
+        this.table.reveal(model.layers.findIndex((l) => l.group === selectedGroup));
+      }
     }
   }
 
@@ -237,7 +242,7 @@ export class Overview implements View {
           label: 'Shape',
           title: 'Shape of the first output',
           width: 'minmax(148px, 1.6fr)',
-          from: 640,
+          from: 840,
           sort: (r) => layer(r).shape?.reduce<number>((p, d) => p * (typeof d === 'number' ? d : 1), 1) ?? null,
           render: (r, cell) => setText(cell, shape(layer(r).shape)),
         },

@@ -116,7 +116,7 @@ export class PruneView implements View {
     if (!ready) return this.drawEmpty(state);
     this.empty.dataset.key = '';
     const any = (...keys: (keyof AppState)[]): boolean => changed === null || keys.some((k) => changed.has(k));
-    if (any('view', 'ranks', 'model', 'planning', 'data', 'engineDied')) this.drawTarget(state);
+    if (any('view', 'ranks', 'model', 'planning', 'planMessages', 'data', 'engineDied')) this.drawTarget(state);
     if (any('planError', 'engineDied')) this.planError.set(state.engineDied ? null : state.planError);
     if (any('view', 'ranks', 'model')) this.grid.update(state);
     this.card.update(state, changed);
@@ -218,8 +218,8 @@ export class PruneView implements View {
       [
         {
           value: 'global',
-          label: 'over all groups by score',
-          title: 'One order over all groups: least score per saved cost goes first',
+          label: 'by score',
+          title: 'One order over all groups: what scores least per saved cost goes first',
         },
         { value: 'uniform', label: 'evenly', title: 'The same share of every group' },
       ],
@@ -244,6 +244,7 @@ export class PruneView implements View {
     const unranked = prunableGroups(state).length - this.pruning.cutGroups(state).length;
     if (unranked > 0)
       parts.push(`${plural(unranked, 'group')} without ranks ${unranked === 1 ? 'stays' : 'stay'} whole.`);
+    if (view.target.kind === 'max-drop' && !view.manual) parts.push(...state.planMessages);
     if (state.planning) parts.unshift(`${state.planning.note || 'searching'}…`);
     setText(this.note, parts.filter(Boolean).join(' '));
     this.note.classList.toggle('warning', Boolean(shown?.stale));

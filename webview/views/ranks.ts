@@ -8,6 +8,7 @@ import { kindName, method, METHODS, metricLabel, METRICS } from '../logic/words.
 import type { Session } from '../session.ts';
 import { groupById, groupRanks, inspection, prunableGroups, shownRanks, type AppState } from '../state.ts';
 import { fill, h, icon, show } from '../ui/dom.ts';
+import { Comparison } from './comparison.ts';
 import { emptyState, errorSlot, nameElement } from '../ui/states.ts';
 import { button, checkbox, dropdown } from '../ui/toolkit.ts';
 import { VirtualTable } from '../ui/virtual-table.ts';
@@ -38,6 +39,7 @@ export class RanksView implements View {
   private readonly groupHead = h('div', { class: 'group-head' });
   private readonly signal = h('div', { class: 'slot' });
   private readonly barsBox: HTMLElement;
+  private readonly comparison = new Comparison();
   private readonly table: VirtualTable;
   private readonly asTable: ReturnType<typeof checkbox>;
   private readonly empty = h('div', { class: 'slot' });
@@ -74,6 +76,7 @@ export class RanksView implements View {
       { class: 'results' },
       h('section', {}, h('h2', { text: 'All groups' }), this.heat.element),
       h('section', {}, this.groupHead, this.signal, this.barsBox),
+      this.comparison.element,
     );
     this.element = h(
       'div',
@@ -249,6 +252,7 @@ export class RanksView implements View {
     fill(this.groupHead);
     fill(this.signal);
     show(this.barsBox, ranks !== undefined);
+    show(this.comparison.element, false);
     if (!group) {
       this.groupHead.append(h('p', { class: 'muted', text: 'Select a group to see its units.' }));
       return;
@@ -314,6 +318,7 @@ export class RanksView implements View {
         label: `${about.label} of the ${kindName(group.kind, 2)} of ${group.id}`,
       });
     }
+    if (!running) this.comparison.update(state, group, ranks);
   }
 
   private makeTable(): VirtualTable {
