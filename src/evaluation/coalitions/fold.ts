@@ -17,7 +17,10 @@ export interface Fold {
   consumer: Node;
   /** What the gate stands in front of, in the graph that the plan was made for. */
   operand: Value;
+  /** What the sum replaces: the consumer's output, or that of a bias or batch norm right behind it. */
   result: Value;
+  /** What bias and batch norm behind the consumer do to each output channel. */
+  tail: Affine;
   /** Units of the group. The sum has one more, always open: bias and positions of no unit. */
   units: number;
   /** Positions of each unit along the axis, all equally many. */
@@ -32,6 +35,12 @@ export interface Fold {
   setup: number;
 }
 
+/** y → scale · y + shift, per output channel. */
+interface Affine {
+  scale: Float64Array;
+  shift: Float64Array;
+}
+
 /** Whether and how the consumer of a gated site folds; undefined when it is not linear in it or too large. */
 export function planFold(
   site: Pick<GatedSite, 'axis' | 'units'> & { operand: Value },
@@ -41,11 +50,11 @@ export function planFold(
   proof: BatchProof,
 ): Fold | undefined {
   const { operand } = site;
-  const result = consumer.outputs[0]!;
+  const own = consumer.outputs[0]!;
   const state = proof.state(operand);
-  const [x, z] = [proof.dims(operand), proof.dims(result)];
+  const [x, z] = [proof.dims(operand), proof.dims(own)];
   const weight = constantTensor(consumer.inputs[1]);
-  if (state.kind !== 'rows' || state.axis !== 0 || proof.state(result).kind !== 'rows' || !x || !z || input !== 0) return undefined;
+  if (state.kind !== 'rows' || state.axis !== 0 || proof.state(own).kind !== 'rows' || !x || !z || input !== 0) return undefined;
   if (!weight || weight.dataType !== DataType.FLOAT || operand.type?.elemType !== DataType.FLOAT) return undefined;
   const bias = consumer.inputs[2];
   if (bias && !constantTensor(bias)) return undefined;
@@ -69,12 +78,48 @@ export function planFold(
   const count = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1) / proof.batch;
   const elements = count(z);
   if ((units + 1) * elements * 4 > SAMPLE_LIMIT) return undefined;
+  const channelAxis = consumer.op === 'Conv' ? 1 : z.length - 1;
+  const { result, tail } = affineTail(own, z, channelAxis);
   return {
-    consumer, operand, result, units, positions, elements,
+    consumer, operand, result, tail, units, positions, elements,
     inner: state.inner,
     cost: { folded: (units + 1) * elements * PRODUCT_COST, plain: elements * weights + MASK_COST * count(x) },
     setup: 2 * elements * weights,
   };
+}
+
+/** Follows a value through constant biases and batch norms that alone read it. */
+function affineTail(value: Value, dims: readonly number[], axis: number): { result: Value; tail: Affine } {
+  const channels = dims[axis];
+  const tail: Affine = { scale: new Float64Array(channels).fill(1), shift: new Float64Array(channels) };
+  let result = value;
+  for (;;) {
+    const node = result.uses.length === 1 && !result.isGraphOutput ? result.uses[0].node : undefined;
+    if (!node || node.graph !== value.graph) break;
+    if (node.op === 'Add') {
+      const other = node.inputs[0] === result ? node.inputs[1] : node.inputs[0];
+      const bias = constantTensor(other);
+      // The channel axis, counted from the right, holds all of its elements.
+      if (!bias || bias.elementCount !== channels || bias.dims[bias.dims.length - (dims.length - axis)] !== channels) break;
+      bias.toFloat32().forEach((b, o) => (tail.shift[o] += b));
+    } else if (node.op === 'BatchNormalization' && axis === 1 && !node.int('training_mode', 0) && node.inputs[0] === result) {
+      const [gamma, beta, mean, variance] = [1, 2, 3, 4].map((i) => constantTensor(node.inputs[i])?.toFloat32());
+      if (!gamma || !beta || !mean || !variance || node.outputs.filter((o) => o?.uses.length || o?.isGraphOutput).length !== 1) break;
+      const epsilon = node.float('epsilon', 1e-5);
+      for (let o = 0; o < channels; o++) {
+        const factor = gamma[o] / Math.sqrt(variance[o] + epsilon);
+        tail.scale[o] *= factor;
+        tail.shift[o] = (tail.shift[o] - mean[o]) * factor + beta[o];
+      }
+    } else break;
+    result = node.outputs[0]!;
+  }
+  return { result, tail };
+}
+
+/** Bias of the consumer and what follows it, per output channel. */
+function totalBias({ tail: { scale, shift } }: Fold, bias: Float32Array | undefined): Float32Array {
+  return Float32Array.from(shift, (b, o) => b + scale[o] * (bias ? bias[bias.length === 1 ? 0 : o] : 0));
 }
 
 /**
@@ -105,9 +150,9 @@ function ordered(b: GraphBuilder, x: Value, fold: Fold, axis: number, size: numb
 function convolved(b: GraphBuilder, x: Value, fold: Fold): Parts {
   const { consumer, units, positions } = fold;
   const weight = constantTensor(consumer.inputs[1])!;
-  const w = weight.toFloat32();
   const [outputs, inputs, ...kernel] = weight.dims;
   const volume = kernel.reduce((p, d) => p * d, 1);
+  const w = weight.toFloat32().map((v, i) => v * fold.tail.scale[Math.floor(i / (inputs * volume))]);
   const each = positions[0].length;
   const split = new Float32Array(units * outputs * each * volume);
   const rest = Float32Array.from(w);
@@ -126,7 +171,7 @@ function convolved(b: GraphBuilder, x: Value, fold: Fold): Parts {
     y.producer!.setInt('group', group);
     return y;
   };
-  const bias = consumer.inputs[2] ? b.constant(constantTensor(consumer.inputs[2])!.renamed('')) : null;
+  const bias = b.floats(totalBias(fold, constantTensor(consumer.inputs[2])?.toFloat32()), [outputs]);
   const elements = fold.elements / fold.inner;
   const contributions = convolve(ordered(b, x, fold, 1, inputs), split, [units * outputs, each, ...kernel], null, units);
   const constant = convolve(x, rest, weight.dims, bias, 1);
@@ -145,7 +190,7 @@ function multiplied(b: GraphBuilder, x: Value, fold: Fold): Parts {
   const [size, outputs] = transposed ? [weight.dims[1], weight.dims[0]] : weight.dims;
   const w = weight.toFloat32();
   const alpha = gemm ? consumer.float('alpha', 1) : 1;
-  const at = (p: number, o: number) => alpha * (transposed ? w[o * size + p] : w[p * outputs + o]);
+  const at = (p: number, o: number) => alpha * fold.tail.scale[o] * (transposed ? w[o * size + p] : w[p * outputs + o]);
   const each = positions[0].length;
   const split = new Float32Array(units * each * outputs);
   const rest = new Float32Array(size * outputs);
@@ -166,12 +211,8 @@ function multiplied(b: GraphBuilder, x: Value, fold: Fold): Parts {
     const product = b.op('MatMul', [b.transpose(own, [1, 0, 2]), b.floats(split, [units, each, outputs])]);
     contributions = b.transpose(product, [1, 0, 2]);
   }
-  let constant = b.op('MatMul', [flat, b.floats(rest, [size, outputs])]);
-  const bias = gemm && consumer.inputs[2] ? constantTensor(consumer.inputs[2])!.toFloat32() : null;
-  if (bias) {
-    const beta = consumer.float('beta', 1);
-    const row = Float32Array.from({ length: outputs }, (_, o) => beta * bias[bias.length === 1 ? 0 : o]);
-    constant = b.op('Add', [constant, b.floats(row, [1, outputs])]);
-  }
+  const beta = consumer.float('beta', 1);
+  const bias = totalBias(fold, gemm ? constantTensor(consumer.inputs[2])?.toFloat32().map((v) => beta * v) : undefined);
+  const constant = b.op('Add', [b.op('MatMul', [flat, b.floats(rest, [size, outputs])]), b.floats(bias, [1, outputs])]);
   return { value: b.concat([contributions, b.reshape(constant, [-1, 1, outputs])], 1), elements: outputs };
 }

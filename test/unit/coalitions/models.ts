@@ -20,10 +20,10 @@ const same = { pads: [1, 1, 1, 1] };
 export function residual(batch: number | 'N' = 'N'): TestModel {
   const b = builder({ seed: 3 });
   const stem = b.relu(b.bn(b.conv(b.input('x', [batch, 2, 8, 8]), 2, 6, 3, { ...same, name: 'stem' }), 6));
-  const inner = b.relu(b.conv(stem, 6, 5, 3, { ...same, name: 'inner' }));
+  const inner = b.relu(b.bn(b.conv(stem, 6, 5, 3, { ...same, name: 'inner' }), 5));
   const sum = b.relu(b.add(b.conv(inner, 5, 6, 3, { ...same, name: 'outer' }), stem));
   const shortcut = b.conv(sum, 6, 8, 1, { strides: [2, 2], name: 'shortcut' });
-  const down = b.add(b.conv(b.relu(b.conv(sum, 6, 7, 3, { ...same, strides: [2, 2], name: 'down1' })), 7, 8, 3, { ...same, name: 'down2' }), shortcut);
+  const down = b.add(b.conv(b.relu(b.bn(b.conv(sum, 6, 7, 3, { ...same, strides: [2, 2], name: 'down1', bias: 0 }), 7)), 7, 8, 3, { ...same, name: 'down2' }), shortcut);
   const pooled = b.flatten(b.globalPool(b.relu(down)));
   b.output(b.gemm(pooled, 8, 4, 'fc'));
   return { name: `residual, batch ${batch}`, model: b.build(), sampleShape: [2, 8, 8], classes: 4, batchable: true };
