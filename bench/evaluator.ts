@@ -43,7 +43,7 @@ function coalitionMaker(size: number, seed: number): (count: number) => Uint8Arr
   return (count) => {
     const made: Uint8Array[] = [];
     for (let tries = 0; made.length < count && tries < 50 * count; tries++) {
-      const c = Uint8Array.from({ length: size }, () => (rng.int(2)));
+      const c = Uint8Array.from({ length: size }, () => rng.int(2));
       const key = c.join('');
       if (seen.has(key)) continue;
       seen.add(key);
@@ -54,7 +54,12 @@ function coalitionMaker(size: number, seed: number): (count: number) => Uint8Arr
 }
 
 /** Seconds per coalition of one slice of time. */
-async function slice(game: OpenGame, make: (count: number) => Uint8Array[], atOnce: number, seconds: number): Promise<number> {
+async function slice(
+  game: OpenGame,
+  make: (count: number) => Uint8Array[],
+  atOnce: number,
+  seconds: number,
+): Promise<number> {
   let count = 0;
   const start = now();
   do {
@@ -75,7 +80,9 @@ async function benchModel(path: string, data: string): Promise<Row[]> {
   const options = { metric, reading, device: 'cpu' } as const;
   const rows: Row[] = [];
   console.log(`\n${path}: ${dataset.samples} samples, ${metric}`);
-  console.log('group                units  suffix  strategy  rows    prefix s  ours s/1000  naive s/1000    ratio  required');
+  console.log(
+    'group                units  suffix  strategy  rows    prefix s  ours s/1000  naive s/1000    ratio  required',
+  );
   for (const group of structure.groups.filter((g) => g.prunable)) {
     const fast = await openGame(structure, group.id, dataset, options);
     const naive = await openGame(structure, group.id, dataset, { ...options, strategy: 'naive' });
@@ -96,8 +103,11 @@ async function benchModel(path: string, data: string): Promise<Row[]> {
     }
     const steady = best(times.ours);
     const row: Row = {
-      group: group.id, units: group.size,
-      share: fast.info.suffixShare, strategy: fast.info.strategy, folded: fast.info.folded,
+      group: group.id,
+      units: group.size,
+      share: fast.info.suffixShare,
+      strategy: fast.info.strategy,
+      folded: fast.info.folded,
       prefix: Math.max(0, setup - steady),
       ours: 1000 * steady,
       naive: 1000 * best(times.naive),
@@ -118,8 +128,16 @@ const ratio = (r: Row) => r.naive / total(r);
 
 function line(r: Row, rows: string): string {
   return [
-    r.group.padEnd(20), String(r.units).padStart(5), `${(100 * r.share).toFixed(1)} %`.padStart(8), `  ${r.strategy.padEnd(8)}`, rows.padStart(6),
-    r.prefix.toFixed(3).padStart(9), total(r).toFixed(3).padStart(12), r.naive.toFixed(2).padStart(13), ratio(r).toFixed(1).padStart(9), `≥ ${r.required}`.padStart(8),
+    r.group.padEnd(20),
+    String(r.units).padStart(5),
+    `${(100 * r.share).toFixed(1)} %`.padStart(8),
+    `  ${r.strategy.padEnd(8)}`,
+    rows.padStart(6),
+    r.prefix.toFixed(3).padStart(9),
+    total(r).toFixed(3).padStart(12),
+    r.naive.toFixed(2).padStart(13),
+    ratio(r).toFixed(1).padStart(9),
+    `≥ ${r.required}`.padStart(8),
     ratio(r) < r.required ? '  MISSED' : '',
   ].join(' ');
 }
@@ -131,6 +149,8 @@ for (const [path, data] of models) all.push(...(await benchModel(path, data)));
 const ours = all.reduce((sum, r) => sum + total(r), 0);
 const naive = all.reduce((sum, r) => sum + r.naive, 0);
 const missed = all.filter((r) => ratio(r) < r.required);
-console.log(`\ntotal of ${all.length} groups, seconds per 1000 coalitions each: ours ${ours.toFixed(2)}, naive ${naive.toFixed(2)}, ratio ${(naive / ours).toFixed(1)}`);
+console.log(
+  `\ntotal of ${all.length} groups, seconds per 1000 coalitions each: ours ${ours.toFixed(2)}, naive ${naive.toFixed(2)}, ratio ${(naive / ours).toFixed(1)}`,
+);
 console.log(missed.length ? `requirements missed: ${missed.map((r) => r.group).join(', ')}` : 'all requirements met');
 process.exitCode = missed.length ? 1 : 0;

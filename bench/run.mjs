@@ -22,12 +22,24 @@ try {
     const outfile = path.join(folder, `${name}.mjs`);
     await esbuild.build({
       entryPoints: [path.join(here, `${name}.ts`)],
-      outfile, bundle: true, platform: 'node', target: 'node20', format: 'esm', external: ['onnxruntime-node'], logLevel: 'warning',
-      banner: { js: "import { createRequire as secateurRequire } from 'node:module'; const require = secateurRequire(import.meta.url);" },
+      outfile,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      format: 'esm',
+      external: ['onnxruntime-node'],
+      logLevel: 'warning',
+      banner: {
+        js: "import { createRequire as secateurRequire } from 'node:module'; const require = secateurRequire(import.meta.url);",
+      },
     });
     // onnxruntime reads its telemetry switch from the real environment.
     const env = { ...process.env, ORT_DISABLE_TELEMETRY: '1' };
-    const { status } = spawnSync(process.execPath, ['--expose-gc', outfile, ...args], { stdio: 'inherit', env, cwd: path.dirname(here) });
+    const { status } = spawnSync(process.execPath, ['--expose-gc', outfile, ...args], {
+      stdio: 'inherit',
+      env,
+      cwd: path.dirname(here),
+    });
     failed ||= status !== 0;
   }
 } finally {

@@ -3,13 +3,7 @@
 export type UnitKind = 'channel' | 'neuron' | 'head' | 'expert' | 'exit' | 'feature';
 export type MetricName = 'accuracy' | 'cross-entropy' | 'kl' | 'mse' | 'agreement';
 export type DeviceName = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
-export type MethodName =
-  | 'shapley'
-  | 'leave-one-out'
-  | 'magnitude'
-  | 'magnitude-l2'
-  | 'activation'
-  | 'random';
+export type MethodName = 'shapley' | 'leave-one-out' | 'magnitude' | 'magnitude-l2' | 'activation' | 'random';
 
 export interface ModelRef {
   path: string;
@@ -79,7 +73,8 @@ export interface InspectReport {
 }
 
 /** How the output that the metric reads was understood. */
-export type Reading = 'logits' | 'probabilities' | 'log-probabilities' | 'binary-logit' | 'binary-probability' | 'regression';
+export type Reading =
+  'logits' | 'probabilities' | 'log-probabilities' | 'binary-logit' | 'binary-probability' | 'regression';
 
 /** `evaluate --json` */
 export interface EvaluateReport {
@@ -225,7 +220,12 @@ export interface CompareReport {
   changed: { samples: number; share: number; indices: number[] } | null;
   /** Outputs' distance. */
   outputs: { name: string; maxAbsDiff: number; maxRelDiff: number }[];
-  layers: { name: string; op: string; a: { parameters: number; macs: number } | null; b: { parameters: number; macs: number } | null }[];
+  layers: {
+    name: string;
+    op: string;
+    a: { parameters: number; macs: number } | null;
+    b: { parameters: number; macs: number } | null;
+  }[];
   warnings: string[];
 }
 

@@ -4,8 +4,21 @@
  */
 import type { ErrorCode } from './errors.ts';
 import type {
-  CompareReport, CostTerm, DeviceName, EvaluateReport, GroupRanks, InspectReport, MethodName, MetricName, Plan,
-  PruneReport, Ranks, Reading, RemovalOrder, TargetKind, Allocation,
+  CompareReport,
+  CostTerm,
+  DeviceName,
+  EvaluateReport,
+  GroupRanks,
+  InspectReport,
+  MethodName,
+  MetricName,
+  Plan,
+  PruneReport,
+  Ranks,
+  Reading,
+  RemovalOrder,
+  TargetKind,
+  Allocation,
 } from './formats.ts';
 
 export interface WireError {
@@ -60,25 +73,41 @@ export type KeepByGroup = Record<string, number[]>;
 
 /** Methods of the engine process: params and result of each. All take the model by path. */
 export interface EngineMethods {
-  'inspect': { params: { model: string }; result: InspectReport & { costTerms: CostTerm[] } };
+  inspect: { params: { model: string }; result: InspectReport & { costTerms: CostTerm[] } };
   'describe-data': { params: { model: string; data: DataSpec; device: DeviceName | 'auto' }; result: DataSummary };
-  'evaluate': {
+  evaluate: {
     params: { model: string; data: DataSpec; metric?: MetricName; device: DeviceName | 'auto' };
     result: EvaluateReport;
   };
   /** Progress carries `partial` GroupRanks while groups converge. Cancelling resolves with what was computed. */
-  'rank': {
+  rank: {
     params: {
-      model: string; data: DataSpec; method: MethodName; metric?: MetricName; groups?: string[];
-      budget?: number; tolerance?: number; seed: number; device: DeviceName | 'auto'; resume?: Ranks;
+      model: string;
+      data: DataSpec;
+      method: MethodName;
+      metric?: MetricName;
+      groups?: string[];
+      budget?: number;
+      tolerance?: number;
+      seed: number;
+      device: DeviceName | 'auto';
+      resume?: Ranks;
     };
     result: Ranks;
   };
-  'plan': {
+  plan: {
     params: {
-      model: string; data: DataSpec; ranks: Ranks; target: { kind: TargetKind; value: number };
-      allocation: Allocation; minKeep: number; roundTo: number; frozen: string[];
-      metric?: MetricName; device: DeviceName | 'auto'; seed: number;
+      model: string;
+      data: DataSpec;
+      ranks: Ranks;
+      target: { kind: TargetKind; value: number };
+      allocation: Allocation;
+      minKeep: number;
+      roundTo: number;
+      frozen: string[];
+      metric?: MetricName;
+      device: DeviceName | 'auto';
+      seed: number;
     };
     result: {
       plan: Plan;
@@ -93,19 +122,26 @@ export interface EngineMethods {
     };
   };
   /** Value of the gated model for a keep-set; progress carries `partial` Measured on growing subsets. */
-  'measure': {
+  measure: {
     params: { model: string; data: DataSpec; keep: KeepByGroup; metric?: MetricName; device: DeviceName | 'auto' };
     result: Measured;
   };
-  'prune': {
-    params: { model: string; data: DataSpec; plan: Plan; out: string; metric?: MetricName; device: DeviceName | 'auto' };
+  prune: {
+    params: {
+      model: string;
+      data: DataSpec;
+      plan: Plan;
+      out: string;
+      metric?: MetricName;
+      device: DeviceName | 'auto';
+    };
     result: PruneReport;
   };
-  'compare': {
+  compare: {
     params: { a: string; b: string; data: DataSpec; metric?: MetricName; device: DeviceName | 'auto' };
     result: CompareReport;
   };
-  'devices': { params: Record<string, never>; result: { name: DeviceName; available: boolean; note: string }[] };
+  devices: { params: Record<string, never>; result: { name: DeviceName; available: boolean; note: string }[] };
 }
 
 export interface DataChoice {
@@ -145,10 +181,13 @@ export interface ViewState {
 
 /** Methods that the extension host answers for the webview, besides those of the engine (params without `model`). */
 export interface HostMethods {
-  'hello': {
+  hello: {
     params: { state: Partial<ViewState> | null };
     result: {
-      model: string; name: string; defaults: Partial<ViewState>; dataChoices: DataChoice[];
+      model: string;
+      name: string;
+      defaults: Partial<ViewState>;
+      dataChoices: DataChoice[];
       /** Last ranks of this model in this workspace, and the last of each method; check `model.sha256` for staleness. */
       ranks: Ranks | null;
       ranksByMethod: Partial<Record<MethodName, Ranks>>;
@@ -168,8 +207,8 @@ export interface HostMethods {
   'save-ranks': { params: { ranks: Ranks }; result: { path: string } };
   'save-plan': { params: { plan: Plan }; result: { path: string } | null };
   'open-beside': { params: { path: string }; result: null };
-  'reveal': { params: { path: string }; result: null };
-  'copy': { params: { text: string }; result: null };
+  reveal: { params: { path: string }; result: null };
+  copy: { params: { text: string }; result: null };
   'show-log': { params: Record<string, never>; result: null };
   'restart-engine': { params: Record<string, never>; result: null };
 }
@@ -188,8 +227,7 @@ export interface Progress {
 
 /** Client to server. Every request is answered by exactly one result or error with its id. */
 export type ClientMessage =
-  | { kind: 'request'; id: number; method: string; params: unknown }
-  | { kind: 'cancel'; id: number };
+  { kind: 'request'; id: number; method: string; params: unknown } | { kind: 'cancel'; id: number };
 /** Server to client. */
 export type ServerMessage =
   | { kind: 'result'; id: number; result: unknown }
