@@ -1,5 +1,6 @@
 import type { Attribute, Dim, FunctionDef, Graph, Model, Node, Value, ValueType } from '../ir.ts';
-import type { AttributeProto, FunctionProto } from '../../onnx/onnx_pb.ts';
+import type { FunctionProto } from '../../onnx/onnx_pb.ts';
+import { defaultValue } from '../inline.ts';
 import { contentOfTensor } from './content.ts';
 import { RuleContext, type CallerAttributes, type Content, type Host } from './context.ts';
 import { rules } from './registry.ts';
@@ -43,12 +44,14 @@ class Inference implements Host, ShapeInfo {
   private readonly model: Model;
   private readonly options: InferOptions;
   private readonly functions: Map<string, FunctionDef>;
+  private readonly outputs: ReadonlySet<Value>;
   private caller: CallerAttributes | undefined;
   private depth = 0;
 
   constructor(model: Model, options: InferOptions) {
     this.model = model;
     this.options = options;
+    this.outputs = new Set(model.graph.outputs);
     this.functions = new Map(model.functions.map((f) => [`${f.domain}\0${f.name}\0${f.overload}`, f]));
   }
 
@@ -68,7 +71,8 @@ class Inference implements Host, ShapeInfo {
     const shape = type.shape?.map((d, i) => {
       // A symbol that the file gives to a dim of which nothing else is known names it.
       const declared = old?.shape?.length === type.shape!.length ? old.shape[i] : null;
-      return d === null && typeof declared === 'string' ? declared : d;
+      // What the file promises of a graph output holds where nothing else is known, too.
+      return d === null && (typeof declared === 'string' || this.outputs.has(value)) ? declared : d;
     });
     const elemType = type.elemType || (old?.elemType ?? 0);
     if (known || !old || old.kind !== type.kind) value.type = { kind: type.kind, elemType, shape };
@@ -105,7 +109,12 @@ class Inference implements Host, ShapeInfo {
   private call(node: Node): void {
     const f = this.functions.get(`${node.domain}\0${node.opType}\0${node.overload}`);
     if (!f || this.depth > 50) return;
-    const defaults = ((f.proto as FunctionProto | undefined)?.attributeProto ?? []).flatMap((a) => fromDefault(a));
+    const defaults = ((f.proto as FunctionProto | undefined)?.attributeProto ?? []).flatMap(
+      (a): [string, Attribute][] => {
+        const value = defaultValue(a);
+        return value ? [[a.name, value]] : [];
+      },
+    );
     const outer = this.caller;
     const context = new RuleContext(node, 1, this, outer);
     const given = [...node.attributes.keys()].flatMap((name): [string, Attribute][] => {
@@ -126,23 +135,6 @@ class Inference implements Host, ShapeInfo {
       const result = f.body.outputs[i];
       if (out && result?.type) this.set(out, result.type, this.contents.get(result));
     });
-  }
-}
-
-function fromDefault(a: AttributeProto): [string, Attribute][] {
-  switch (a.type) {
-    case 1:
-      return [[a.name, { kind: 'float', value: a.f }]];
-    case 2:
-      return [[a.name, { kind: 'int', value: a.i }]];
-    case 3:
-      return [[a.name, { kind: 'string', value: a.s }]];
-    case 6:
-      return [[a.name, { kind: 'floats', value: a.floats }]];
-    case 7:
-      return [[a.name, { kind: 'ints', value: a.ints }]];
-    default:
-      return [];
   }
 }
 
