@@ -2,14 +2,19 @@ import { basename } from 'node:path';
 import type { CompareReport, SideReport } from '../formats.ts';
 import type { DataSpec } from '../protocol.ts';
 
-const ROWS: [keyof SideReport, string, (value: number) => string][] = [
-  ['bytes', 'File', (value) => `${si(value)}B`],
-  ['parameters', 'Parameters', si],
-  ['macs', 'MACs', si],
-  ['value', 'Metric', (value) => value.toPrecision(4)],
-  ['holdout', 'Metric, held out', (value) => value.toPrecision(4)],
-  ['latencyMs', 'Latency', (value) => `${value.toPrecision(3)} ms`],
-];
+type Row = [keyof SideReport, string, (value: number) => string];
+
+function rowsOf({ metric, samples, holdoutSamples }: CompareReport): Row[] {
+  const value = (number: number): string => number.toPrecision(4);
+  return [
+    ['bytes', 'File', (bytes) => si(bytes, 'B')],
+    ['parameters', 'Parameters', (parameters) => si(parameters)],
+    ['macs', 'MACs', (macs) => si(macs)],
+    ['value', `${metric ?? 'Metric'} (${samples} samples)`, value],
+    ['holdout', `${metric ?? 'Metric'}, held out (${holdoutSamples} samples)`, value],
+    ['latencyMs', 'Latency', (ms) => `${ms.toPrecision(3)} ms`],
+  ];
+}
 
 /** The report as Markdown: totals, distance of the outputs, layers that differ. */
 export function compareMarkdown(report: CompareReport, data: DataSpec): string {
@@ -18,16 +23,18 @@ export function compareMarkdown(report: CompareReport, data: DataSpec): string {
   const signed = (value: number | null, show: (value: number) => string): string =>
     value === null ? '–' : `${value > 0 ? '+' : value < 0 ? '−' : '±'}${show(Math.abs(value))}`;
   const lines = [
-    `# ${basename(a.path)} ↔ ${basename(b.path)}`,
+    `# ${escape(basename(a.path))} ↔ ${escape(basename(b.path))}`,
     '',
     `Data: ${data.path === null ? 'synthetic inputs (outputs are compared, no accuracy)' : code(data.path)}`,
     '',
     `| | ${code(basename(a.path))} | ${code(basename(b.path))} | difference |`,
     '|---|---:|---:|---:|',
-    ...ROWS.filter(([key]) => a[key] !== null || b[key] !== null).map(
-      ([key, name, show]) =>
-        `| ${name} | ${cell(a[key], show)} | ${cell(b[key], show)} | ${signed(delta[key], show)} |`,
-    ),
+    ...rowsOf(report)
+      .filter(([key]) => a[key] !== null || b[key] !== null)
+      .map(
+        ([key, name, show]) =>
+          `| ${name} | ${cell(a[key], show)} | ${cell(b[key], show)} | ${signed(delta[key], show)} |`,
+      ),
     '',
   ];
   if (changed) {
@@ -44,7 +51,7 @@ export function compareMarkdown(report: CompareReport, data: DataSpec): string {
     lines.push('', '## Layers that differ', '', '| layer | op | parameters | MACs |', '|---|---|---:|---:|');
     for (const layer of differing.slice(0, 500)) {
       const pair = (key: 'parameters' | 'macs'): string =>
-        `${cell(layer.a?.[key] ?? null, si)} → ${cell(layer.b?.[key] ?? null, si)}`;
+        `${cell(layer.a?.[key] ?? null, (n) => si(n))} → ${cell(layer.b?.[key] ?? null, (n) => si(n))}`;
       lines.push(`| ${code(layer.name)} | ${layer.op} | ${pair('parameters')} | ${pair('macs')} |`);
     }
   }
@@ -52,11 +59,11 @@ export function compareMarkdown(report: CompareReport, data: DataSpec): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Three significant digits with an SI prefix. */
-function si(value: number): string {
+/** Three significant digits with an SI prefix: 1.86 M, 350 kB, 12. */
+function si(value: number, unit = ''): string {
   const power = Math.min(4, Math.floor(Math.log10(Math.max(1, Math.abs(value))) / 3));
-  const scaled = value / 1000 ** power;
-  return `${power === 0 ? String(Math.round(value)) : scaled.toPrecision(3)} ${['', 'k', 'M', 'G', 'T'][power]}`;
+  const number = power === 0 ? String(Math.round(value)) : (value / 1000 ** power).toPrecision(3);
+  return `${number} ${['', 'k', 'M', 'G', 'T'][power]}${unit}`.trim();
 }
 
 /** Names come from model files: they must not become Markdown or HTML. */

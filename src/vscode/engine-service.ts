@@ -43,7 +43,8 @@ export class EngineService implements vscode.Disposable {
     note(`${method} started`);
     try {
       const result = await this.client.request(method, params, options);
-      note(`${method} done in ${took()}, engine process ${this.client.pid}`);
+      const how = options.signal?.aborted ? 'stopped after' : 'done in';
+      note(`${method} ${how} ${took()}, engine process ${this.client.pid}`);
       return result;
     } catch (error) {
       const { code, message } = asSecateurError(error);

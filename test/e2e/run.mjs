@@ -13,8 +13,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { setUpHost } from '../host/setup.mjs';
 import { VsCodeHost, playwright } from '../host/vscode-host.mjs';
-import { Harness } from './harness.mjs';
+import { Harness, until } from './harness.mjs';
 import { Editor } from './editor.mjs';
+import { enginesOf } from './processes.mjs';
 import { Workbench } from './workbench.mjs';
 import { openModel } from './steps/open.mjs';
 import { rankUnits } from './steps/rank.mjs';
@@ -97,6 +98,9 @@ try {
 } finally {
   await workbench?.close().catch(() => undefined);
   await host.stop();
+  await harness.check('no engine outlives the editor', () =>
+    until('all engines end', () => enginesOf(home).length === 0),
+  );
   if (options.keep) console.log(`# kept ${home}`);
   else rmSync(home, { recursive: true, force: true });
 }

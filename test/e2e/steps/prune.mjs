@@ -117,4 +117,15 @@ export async function pruneModel({ harness, workbench, editor, model }) {
     await workbench.command('View: Close Editor');
     await until('one editor', async () => (await workbench.page.locator('.editor-group-container').count()) === 1);
   });
+
+  await harness.check('two models are compared by a command', async () => {
+    await workbench.command('Secateur: Compare with Another Model');
+    const row = workbench.page.locator('.quick-input-list .monaco-list-row', { hasText: 'model.pruned.onnx' });
+    await row.click();
+    const heading = editor.find('h1', { hasText: 'model.pruned.onnx' });
+    await heading.waitFor({ timeout: 60_000 });
+    assert.match(await editor.find('table').first().innerText(), /MACs[\s\S]*accuracy[\s\S]*held out/);
+    await workbench.command('View: Close Editor');
+    await editor.ready();
+  });
 }

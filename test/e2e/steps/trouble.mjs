@@ -1,24 +1,8 @@
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { read } from '../editor.mjs';
 import { until } from '../harness.mjs';
-
-/** Engine processes of this test: those whose home is ours. */
-function enginesOf(home) {
-  return readdirSync('/proc')
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        return (
-          readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('engine.cjs') &&
-          readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`HOME=${home}`)
-        );
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
-}
+import { enginesOf } from '../processes.mjs';
 
 /** A dying engine, files that are no models, a model that changes. */
 export async function surviveTrouble({ harness, workbench, editor, home, model }) {

@@ -11,7 +11,8 @@ const put = (...files: string[]): void => {
     writeFileSync(join(folder, file), '');
   }
 };
-const propose = async (): Promise<string[]> => (await proposeData(join(folder, 'model.onnx'))).map(({ label }) => label);
+const propose = async (): Promise<string[]> =>
+  (await proposeData(join(folder, 'model.onnx'))).map(({ label }) => label);
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'secateur-data-'));
