@@ -28,6 +28,8 @@ export class Session {
   private readonly runs: Run[] = [];
   private saveTimer: ReturnType<typeof setTimeout> | undefined;
   private lastSave = 0;
+  /** What the last save took: large models are saved less often, so that a drag stays smooth. */
+  private saveCost = 0;
   private dataRun = 0;
   /** Called when the data, the device or the model changed, so that measured values no longer hold. */
   onBasisChanged: () => void = () => {};
@@ -350,7 +352,7 @@ export class Session {
   private save(state: AppState): void {
     if (state.host.status !== 'ready') return;
     clearTimeout(this.saveTimer);
-    const wait = this.lastSave + SAVE_INTERVAL - performance.now();
+    const wait = this.lastSave + Math.max(SAVE_INTERVAL, 20 * this.saveCost) - performance.now();
     if (wait <= 0) this.saveNow();
     else this.saveTimer = setTimeout(() => this.saveNow(), wait);
   }
@@ -363,6 +365,7 @@ export class Session {
     if (host.status !== 'ready') return;
     this.api.setState({ view, report } satisfies Saved);
     void this.rpc.request('save-state', { state: view }).catch(() => null);
+    this.saveCost = performance.now() - this.lastSave;
   }
 }
 

@@ -36,7 +36,7 @@ function chain({
     const op = last ? 'Gemm' : 'Conv';
     const parameters = k * size * previous + size;
     const macs = k * size * previous * side * side;
-    const reason = last ? 'the units are the columns of the model output ‘logits’' : freeze(i);
+    const reason = last ? 'is the model output logits' : freeze(i);
     layers.push({
       name: id,
       op,
@@ -122,7 +122,7 @@ export const models = {
       names: (i) => ['stem', 'b1.conv1', 'b1.conv2', 'b2.conv1', 'b2.conv2', 'b3.conv1', 'b3.conv2', 'fc'][i],
       spatial: (i) => [28, 28, 28, 14, 14, 7, 7, 1][i],
       extras: 2,
-      freeze: (i) => (i === 2 ? 'Reshape with a computed shape mixes the axis' : null),
+      freeze: (i) => (i === 2 ? 'runs into a Reshape with a computed shape' : null),
     }),
   tiny: () => ({
     ...chain({ name: 'one.onnx', sizes: [1, 2], names: (i) => ['conv', 'fc'][i], spatial: (i) => [4, 1][i] }),
@@ -143,7 +143,7 @@ export const models = {
       names: long,
       spatial: (i) => Math.max(1, 56 >> Math.floor(i / 100)),
       extras: 19,
-      freeze: (i) => (i % 11 === 5 ? 'the axis is split by an op that is not understood (com.acme.Shuffle)' : null),
+      freeze: (i) => (i % 11 === 5 ? 'runs into an op that is not understood (com.acme.Shuffle)' : null),
     }),
   nothing: () => {
     const m = chain({
@@ -151,7 +151,7 @@ export const models = {
       sizes: [8, 4],
       names: (i) => ['a', 'b'][i],
       spatial: () => 8,
-      freeze: () => 'the units are read by ‘TopK’, which orders them',
+      freeze: () => 'is read by TopK, which orders its units',
     });
     return { ...m, prunable: { parameters: 0, macs: 0 } };
   },

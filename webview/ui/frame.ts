@@ -40,7 +40,7 @@ export class Frame {
   private readonly stop: ReturnType<typeof button>;
   private readonly banners = h('div', { class: 'banners' });
   private readonly dataError: ReturnType<typeof errorSlot>;
-  private readonly panel = h('main', { class: 'panel', attrs: { role: 'tabpanel', id: 'panel', tabindex: -1 } });
+  private readonly panel = h('div', { class: 'panel', attrs: { role: 'tabpanel', id: 'panel', tabindex: -1 } });
   private readonly side: HTMLElement;
   private readonly sideToggle: HTMLButtonElement;
   private readonly loading = loadingState('Reading the model');
@@ -106,10 +106,17 @@ export class Frame {
           h('span', { class: 'picker' }, h('span', { class: 'picker-label', text: 'Device' }), this.device.element),
         ),
       ),
-      h('div', { class: 'bar' }, this.sideToggle, tablist, this.job, this.jobLive),
+      h(
+        'nav',
+        { class: 'bar', attrs: { 'aria-label': 'Views and the running job' } },
+        this.sideToggle,
+        tablist,
+        this.job,
+        this.jobLive,
+      ),
       this.banners,
       this.dataError.element,
-      h('div', { class: 'body' }, this.side, this.panel),
+      h('main', { class: 'body' }, this.side, this.panel),
     );
   }
 
@@ -163,7 +170,6 @@ export class Frame {
       [`${si(model.totals.macs)} MACs`, `${count(model.totals.macs)} multiply-accumulate operations for one sample`],
       [bytes(model.model.bytes), `${count(model.model.bytes)} bytes`],
     ];
-    if (model.model.producer) facts.push([model.model.producer, `Written by ${model.model.producer}`]);
     facts.forEach(([text, title], i) => {
       if (i > 0) this.facts.append(h('span', { class: 'dot', text: '·', attrs: { 'aria-hidden': 'true' } }));
       this.facts.append(h('span', { text, title }));

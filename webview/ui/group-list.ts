@@ -128,7 +128,7 @@ export class GroupList {
         kept !== undefined && kept < g.size && view.view === 'prune'
           ? `${count(kept)}/${count(g.size)}`
           : count(g.size);
-      const about = `${g.prunable ? count(g.size) + ' ' + kindName(g.kind, g.size) : `frozen: ${g.reason ?? 'not prunable'}`}, ${percent(share)} of the ${COST_UNITS[view.costUnit]}`;
+      const about = `${g.prunable ? count(g.size) + ' ' + kindName(g.kind, g.size) : `frozen: ${g.reason ? `it ${g.reason}` : 'not prunable'}`}, ${percent(share)} of the ${COST_UNITS[view.costUnit]}`;
       const row = h(
         'div',
         {

@@ -233,7 +233,7 @@ export class Overview implements View {
         },
         {
           label: 'Op',
-          width: 'minmax(72px, 1fr)',
+          width: 'minmax(96px, 1fr)',
           from: 460,
           sort: (r) => layer(r).op,
           render: (r, cell) => setText(cell, layer(r).op),

@@ -134,7 +134,7 @@ export class PruneView implements View {
         this.empty,
         emptyState(
           'Nothing to prune',
-          `No group of units in this model can lose units${reason ? ` (${inspection(state)!.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`,
+          `No group of units in this model can lose units${reason ? ` (${inspection(state)!.groups[0].id}: it ${reason})` : ''}. The Overview lists the reasons.`,
         ),
       );
       return;

@@ -226,7 +226,7 @@ export class RanksView implements View {
         this.empty,
         emptyState(
           'Nothing to rank',
-          `This model has no prunable group of units${reason ? ` (${model.groups[0].id}: ${reason})` : ''}. The Overview lists the reasons.`,
+          `This model has no prunable group of units${reason ? ` (${model.groups[0].id}: it ${reason})` : ''}. The Overview lists the reasons.`,
         ),
       );
       return;
@@ -260,7 +260,10 @@ export class RanksView implements View {
     this.groupHead.append(h('h2', {}, nameElement(group.id, splitName(group.id))));
     if (!group.prunable) {
       this.groupHead.append(
-        h('p', { class: 'muted', text: `Frozen: ${group.reason ?? 'not prunable'}. Its units are not ranked.` }),
+        h('p', {
+          class: 'muted',
+          text: `Frozen: ${group.reason ? `it ${group.reason}` : 'not prunable'}. Its units are not ranked.`,
+        }),
       );
       show(this.barsBox, false);
       return;
