@@ -1,7 +1,8 @@
 import { realpathSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { SecateurError } from '../errors.ts';
-import { identify, type FileRange } from './source.ts';
+import { identify } from './source.ts';
+import type { FileIdentity, FileRange } from './source.ts';
 
 /** Where a tensor's bytes lie, as the model file says it. Nothing is checked until the bytes are wanted. */
 export interface ExternalRef {
@@ -52,7 +53,7 @@ export function resolveExternal(ref: ExternalRef, tensor: string): FileRange {
     );
   }
   if (!isInside(realFolder, real)) throw outside(what, ref.location);
-  const file = identify(real);
+  const file = fileAt(real, what, ref.location);
   const length = ref.length ?? file.size - ref.offset;
   if (ref.offset < 0 || length < 0 || !Number.isSafeInteger(ref.offset + length) || ref.offset + length > file.size)
     throw new SecateurError(
@@ -61,6 +62,14 @@ export function resolveExternal(ref: ExternalRef, tensor: string): FileRange {
       'The file is not the one that belongs to the model, or is incomplete.',
     );
   return { file, offset: ref.offset, length };
+}
+
+function fileAt(path: string, what: string, location: string): FileIdentity {
+  try {
+    return identify(path);
+  } catch (error) {
+    throw new SecateurError('bad-model', `${what}is at "${location}", which is not a file.`, '', { cause: error });
+  }
 }
 
 /** Folder that external data of a model file must lie in. */

@@ -1,4 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { SecateurError } from '../errors.ts';
 
 /** Bytes that can be read in pieces. */
@@ -76,6 +77,8 @@ export interface FileRange {
 
 /** Opens a regular file for reading. @throws SecateurError 'io' with one clear sentence. */
 export function openForReading(path: string): { fd: number; identity: FileIdentity } {
+  // Looked at before it is opened: opening a pipe would wait for a writer.
+  identify(path);
   let fd: number;
   try {
     fd = openSync(path, 'r');
@@ -83,25 +86,22 @@ export function openForReading(path: string): { fd: number; identity: FileIdenti
     throw new SecateurError('io', `Cannot open ${path}: ${reason(error)}.`, '', { cause: error });
   }
   const stat = fstatSync(fd);
-  if (!stat.isFile()) {
-    closeSync(fd);
-    throw new SecateurError(
-      'io',
-      `${path} is ${stat.isDirectory() ? 'a folder' : 'not a regular file'}.`,
-      'Name an .onnx file.',
-    );
-  }
   return { fd, identity: { path, size: stat.size, mtimeMs: stat.mtimeMs } };
 }
 
-/** The identity of a file now. @throws SecateurError 'io' when it is not there. */
+/** The identity of a file now. @throws SecateurError 'io' when it is not there or not a regular file. */
 export function identify(path: string): FileIdentity {
+  let stat: Stats;
   try {
-    const stat = statSync(path);
-    return { path, size: stat.size, mtimeMs: stat.mtimeMs };
+    stat = statSync(path);
   } catch (error) {
     throw new SecateurError('io', `Cannot open ${path}: ${reason(error)}.`, '', { cause: error });
   }
+  if (!stat.isFile()) {
+    const what = stat.isDirectory() ? 'a folder' : 'not a regular file';
+    throw new SecateurError('io', `${path} is ${what}.`, 'Name a file.');
+  }
+  return { path, size: stat.size, mtimeMs: stat.mtimeMs };
 }
 
 /** Reads byte ranges, in order, into one array. @throws SecateurError 'io' when the file has changed since it was opened. */

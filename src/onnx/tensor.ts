@@ -109,9 +109,14 @@ export class Tensor {
         return s.bytes;
       case 'lists':
         return listsToRaw(s.proto);
-      case 'external':
-        return readRanges([resolveExternal(s.ref, this.name)]);
+      // Lengths are compared before memory is taken.
+      case 'external': {
+        const range = resolveExternal(s.ref, this.name);
+        this.checkLength(range.length);
+        return readRanges([range]);
+      }
       case 'file': {
+        if (isRawField(s.field, this.dataType)) this.checkLength(s.ranges.reduce((sum, r) => sum + r.length, 0));
         const bytes = readRanges(s.ranges);
         return s.field === TensorField.RAW ? bytes : packedToRaw(s.field, bytes, this.dataType);
       }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -15,6 +16,7 @@ describe('external data', () => {
   writeFileSync(join(root, 'outside.bin'), data);
   symlinkSync(join(root, 'outside.bin'), join(folder, 'link.bin'));
   symlinkSync(root, join(folder, 'up'));
+  mkdirSync(join(folder, 'sub'));
   let number = 0;
   const open = (entries: Record<string, string>, count = 500) => {
     const path = join(folder, `m${number++}.onnx`);
@@ -45,6 +47,7 @@ describe('external data', () => {
     [{ location: 'weights.bin', offset: '-4', length: '2000' }, /bytes/],
     [{ location: 'weights.bin', offset: '99999999999999999999' }, /has only/],
     [{ location: '.' }, /not a path|outside|folder/],
+    [{ location: 'sub' }, /not a file/],
   ])('%j opens, but its bytes are refused', (entries, message) => {
     const tensor = weight(entries as Record<string, string>);
     expect(tensor.dims).toEqual([500]);
@@ -69,6 +72,12 @@ describe('external data', () => {
       expect.objectContaining({ code: 'bad-model' }),
     );
     expect(() => loadModel(out)).toThrowError(expect.objectContaining({ code: 'io' }));
+  });
+
+  test.skipIf(process.platform === 'win32')('a pipe is refused instead of waited for', () => {
+    const pipe = join(root, 'pipe.onnx');
+    execFileSync('mkfifo', [pipe]);
+    expect(() => loadModel(pipe)).toThrowError(expect.objectContaining({ code: 'io' }));
   });
 
   test('a file that changed since it was opened is noticed', () => {
