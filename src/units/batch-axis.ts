@@ -159,6 +159,11 @@ function follow(
           const name = model.graph.freshName(`${node.name || node.opType}_shape`);
           node.setInput(i, model.graph.addInitializer(name, Tensor.fromInt64(name, [values.length], values)));
         },
+        rescale: (scales) => {
+          const name = model.graph.freshName(`${node.name || node.opType}_scales`);
+          node.truncateInputs(3);
+          node.setInput(2, model.graph.addInitializer(name, Tensor.fromFloat32(name, [scales.length], scales)));
+        },
       });
       if (Array.isArray(result)) result.forEach(set);
       else all(result);

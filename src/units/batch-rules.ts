@@ -32,6 +32,8 @@ export interface RuleContext {
   sizes(input: number): SizeEntry[] | null;
   /** Replaces a shape operand, because it holds the fixed batch. */
   rewrite(input: number, contents: number[]): void;
+  /** Gives Resize scales in place of sizes. */
+  rescale(scales: Float32Array): void;
 }
 
 /** State of all outputs alike, or one per output. */
@@ -309,8 +311,13 @@ const slice: Rule = (c) => {
   const starts = c.node.ints('starts') ?? numbers(1);
   const axes = c.node.ints('axes') ?? (c.node.inputs[3] ? numbers(3) : undefined) ?? starts?.map((_, i) => i);
   if (!axes || axes.some((a) => Number.isNaN(a))) return mixed('axes are unknown');
-  if (axes.map((a) => (a < 0 ? a + dims.length : a)).includes(s.axis)) return mixed('it picks samples');
-  return rows(s.axis, s.inner);
+  const at = axes.map((a) => (a < 0 ? a + dims.length : a)).indexOf(s.axis);
+  if (at < 0) return rows(s.axis, s.inner);
+  // A slice that takes all of them.
+  const end = c.node.ints('ends')?.[at] ?? c.sizes(2)?.[at];
+  const step = c.node.inputs[4] ? c.sizes(4)?.[at] : 1;
+  const toEnd = typeof end === 'number' ? end >= 2 ** 31 - 1 : end?.rows === s.inner;
+  return starts?.[at] === 0 && step === 1 && toEnd ? rows(s.axis, s.inner) : mixed('it picks samples');
 };
 
 const gather: Rule = (c) => {
@@ -351,10 +358,24 @@ const resize: Rule = (c) => {
   const axes = c.node.ints('axes');
   if (axes && !axes.includes(s.axis) && axes.every((a) => a >= 0)) return rows(s.axis, s.inner);
   const [i, o] = [c.dims(c.node.inputs[0]), c.dims(c.node.outputs[0])];
-  // Scales only: with sizes the batch would be written into them.
-  const bySizes = c.node.inputs.length > 3 && c.node.inputs[3] !== null;
-  return i && o && !bySizes && i[s.axis] === o[s.axis] ? rows(s.axis, s.inner) : mixed('it may resize the batch axis');
+  if (!i || !o || o.length !== i.length || i[s.axis] !== o[s.axis]) return mixed('it may resize the batch axis');
+  const sizes = c.node.inputs[3] ? c.sizes(3) : undefined;
+  if (!c.node.inputs[3]) return rows(s.axis, s.inner);
+  const e = sizes?.[s.axis];
+  if (!sizes || axes || e === null || e === undefined) return mixed('it may resize the batch axis');
+  if (typeof e === 'object') return e.rows === s.inner ? rows(s.axis, s.inner) : mixed('it resizes the batch axis');
+  if (!c.fixed || c.node.string('keep_aspect_ratio_policy', 'stretch') !== 'stretch')
+    return mixed('it may resize the batch axis');
+  // Sizes cannot leave the batch open; scales can.
+  c.rescale(Float32Array.from(i, (d, k) => (k === s.axis ? 1 : scaleFor(d, o[k]))));
+  return rows(s.axis, s.inner);
 };
+
+/** A scale with which Resize makes `to` of `from` positions, in spite of rounding. */
+function scaleFor(from: number, to: number): number {
+  const scale = Math.fround(to / from);
+  return Math.floor(Math.fround(from * scale)) === to ? scale : Math.fround(scale * (1 + 2 ** -22));
+}
 
 const expand: Rule = (c) => {
   const s = c.state(0);
@@ -463,7 +484,9 @@ const fused: Rule = (c) => {
 const experts: Rule = (c) => {
   const x = rowsOf(c, 0);
   const others = c.node.inputs.slice(2).every((v, i) => !v || c.state(i + 2).kind === 'free');
-  return x?.axis === 0 && rowsOf(c, 1)?.axis === 0 && others ? rows(0, x.inner) : mixed('the samples are not on axis 0');
+  return x?.axis === 0 && rowsOf(c, 1)?.axis === 0 && others
+    ? rows(0, x.inner)
+    : mixed('the samples are not on axis 0');
 };
 
 /** Data, indices and updates hold the same samples, and positions are taken along another axis. */
@@ -473,7 +496,9 @@ const scatterElements: Rule = (c) => {
   if (r !== undefined && axis < 0) axis += r;
   const [data, indices, updates] = [0, 1, 2].map((i) => rowsOf(c, i));
   const same = [data, indices, updates].every((s) => s && s.axis === data!.axis && s.inner === data!.inner);
-  return r !== undefined && same && axis !== data!.axis ? rows(data!.axis, data!.inner) : mixed('it may write across samples');
+  return r !== undefined && same && axis !== data!.axis
+    ? rows(data!.axis, data!.inner)
+    : mixed('it may write across samples');
 };
 
 const split: Rule = (c) => along(0)(c);

@@ -54,7 +54,8 @@ export function planFold(
   const state = proof.state(operand);
   const [x, z] = [proof.dims(operand), proof.dims(own)];
   const weight = constantTensor(consumer.inputs[1]);
-  if (state.kind !== 'rows' || state.axis !== 0 || proof.state(own).kind !== 'rows' || !x || !z || input !== 0) return undefined;
+  if (state.kind !== 'rows' || state.axis !== 0 || proof.state(own).kind !== 'rows' || !x || !z || input !== 0)
+    return undefined;
   if (!weight || weight.dataType !== DataType.FLOAT || operand.type?.elemType !== DataType.FLOAT) return undefined;
   const bias = consumer.inputs[2];
   if (bias && !constantTensor(bias)) return undefined;
@@ -64,7 +65,8 @@ export function planFold(
     if (consumer.int('group', 1) !== 1 || site.axis !== 1) return undefined;
     weights = weight.elementCount / weight.dims[0];
   } else if (consumer.op === 'MatMul' || consumer.op === 'Gemm') {
-    if (!sameAxis || weight.dims.length !== 2 || (consumer.op === 'Gemm' && consumer.int('transA', 0))) return undefined;
+    if (!sameAxis || weight.dims.length !== 2 || (consumer.op === 'Gemm' && consumer.int('transA', 0)))
+      return undefined;
     if (consumer.op === 'Gemm' && bias && ![1, z[1]].includes(constantTensor(bias)!.elementCount)) return undefined;
     weights = x[site.axis];
   } else return undefined;
@@ -81,7 +83,13 @@ export function planFold(
   const channelAxis = consumer.op === 'Conv' ? 1 : z.length - 1;
   const { result, tail } = affineTail(own, z, channelAxis);
   return {
-    consumer, operand, result, tail, units, positions, elements,
+    consumer,
+    operand,
+    result,
+    tail,
+    units,
+    positions,
+    elements,
     inner: state.inner,
     cost: { folded: (units + 1) * elements * PRODUCT_COST, plain: elements * weights + MASK_COST * count(x) },
     setup: 2 * elements * weights,
@@ -100,11 +108,24 @@ function affineTail(value: Value, dims: readonly number[], axis: number): { resu
       const other = node.inputs[0] === result ? node.inputs[1] : node.inputs[0];
       const bias = constantTensor(other);
       // The channel axis, counted from the right, holds all of its elements.
-      if (!bias || bias.elementCount !== channels || bias.dims[bias.dims.length - (dims.length - axis)] !== channels) break;
+      if (!bias || bias.elementCount !== channels || bias.dims[bias.dims.length - (dims.length - axis)] !== channels)
+        break;
       bias.toFloat32().forEach((b, o) => (tail.shift[o] += b));
-    } else if (node.op === 'BatchNormalization' && axis === 1 && !node.int('training_mode', 0) && node.inputs[0] === result) {
+    } else if (
+      node.op === 'BatchNormalization' &&
+      axis === 1 &&
+      !node.int('training_mode', 0) &&
+      node.inputs[0] === result
+    ) {
       const [gamma, beta, mean, variance] = [1, 2, 3, 4].map((i) => constantTensor(node.inputs[i])?.toFloat32());
-      if (!gamma || !beta || !mean || !variance || node.outputs.filter((o) => o?.uses.length || o?.isGraphOutput).length !== 1) break;
+      if (
+        !gamma ||
+        !beta ||
+        !mean ||
+        !variance ||
+        node.outputs.filter((o) => o?.uses.length || o?.isGraphOutput).length !== 1
+      )
+        break;
       const epsilon = node.float('epsilon', 1e-5);
       for (let o = 0; o < channels; o++) {
         const factor = gamma[o] / Math.sqrt(variance[o] + epsilon);
@@ -165,7 +186,13 @@ function convolved(b: GraphBuilder, x: Value, fold: Fold): Parts {
       }
     }),
   );
-  const convolve = (from: Value, values: Float32Array, dims: readonly number[], bias: Value | null, group: number): Value => {
+  const convolve = (
+    from: Value,
+    values: Float32Array,
+    dims: readonly number[],
+    bias: Value | null,
+    group: number,
+  ): Value => {
     const y = b.op('Conv', bias ? [from, b.floats(values, dims), bias] : [from, b.floats(values, dims)]);
     for (const [name, a] of consumer.attributes) y.producer!.attributes.set(name, a);
     y.producer!.setInt('group', group);
@@ -173,7 +200,13 @@ function convolved(b: GraphBuilder, x: Value, fold: Fold): Parts {
   };
   const bias = b.floats(totalBias(fold, constantTensor(consumer.inputs[2])?.toFloat32()), [outputs]);
   const elements = fold.elements / fold.inner;
-  const contributions = convolve(ordered(b, x, fold, 1, inputs), split, [units * outputs, each, ...kernel], null, units);
+  const contributions = convolve(
+    ordered(b, x, fold, 1, inputs),
+    split,
+    [units * outputs, each, ...kernel],
+    null,
+    units,
+  );
   const constant = convolve(x, rest, weight.dims, bias, 1);
   return {
     value: b.concat([b.reshape(contributions, [-1, units, elements]), b.reshape(constant, [-1, 1, elements])], 1),
@@ -212,7 +245,14 @@ function multiplied(b: GraphBuilder, x: Value, fold: Fold): Parts {
     contributions = b.transpose(product, [1, 0, 2]);
   }
   const beta = consumer.float('beta', 1);
-  const bias = totalBias(fold, gemm ? constantTensor(consumer.inputs[2])?.toFloat32().map((v) => beta * v) : undefined);
+  const bias = totalBias(
+    fold,
+    gemm
+      ? constantTensor(consumer.inputs[2])
+          ?.toFloat32()
+          .map((v) => beta * v)
+      : undefined,
+  );
   const constant = b.op('Add', [b.op('MatMul', [flat, b.floats(rest, [size, outputs])]), b.floats(bias, [1, outputs])]);
   return { value: b.concat([contributions, b.reshape(constant, [-1, 1, outputs])], 1), elements: outputs };
 }

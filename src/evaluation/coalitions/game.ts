@@ -89,7 +89,10 @@ class Game implements OpenGame {
   /** The coalition as a string of 16 units per character. */
   private key(coalition: Uint8Array): string {
     if (coalition.length !== this.players)
-      throw new SecateurError('internal', `A coalition of group "${this.group}" has ${coalition.length} units instead of ${this.players}.`);
+      throw new SecateurError(
+        'internal',
+        `A coalition of group "${this.group}" has ${coalition.length} units instead of ${this.players}.`,
+      );
     const codes = new Uint16Array(Math.ceil(coalition.length / 16));
     coalition.forEach((bit, i) => {
       if (bit) codes[i >> 4] |= 1 << (i & 15);

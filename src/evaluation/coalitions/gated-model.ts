@@ -53,7 +53,11 @@ class Runner implements GatedModelRunner {
     readonly info: EvaluatorInfo,
   ) {}
 
-  async measure(keep: KeepSets, range: { from?: number; to?: number } = {}, signal?: AbortSignal): Promise<MeasuredValue> {
+  async measure(
+    keep: KeepSets,
+    range: { from?: number; to?: number } = {},
+    signal?: AbortSignal,
+  ): Promise<MeasuredValue> {
     const from = Math.max(0, range.from ?? 0);
     const to = Math.min(this.samples, range.to ?? this.samples);
     if (from >= to) throw new SecateurError('internal', `There are no samples from ${from} to ${to}.`);
@@ -63,7 +67,11 @@ class Runner implements GatedModelRunner {
       const sums = await this.evaluator.evaluate([mask], { from, to }, signal);
       const value = sums.mean(0);
       if (!Number.isFinite(value))
-        throw new SecateurError('runtime', 'The metric of the model with these units is not a number.', 'Keep more units, or choose another metric.');
+        throw new SecateurError(
+          'runtime',
+          'The metric of the model with these units is not a number.',
+          'Keep more units, or choose another metric.',
+        );
       return { value, stderr: sums.stderr(0), samples: to - from };
     });
   }

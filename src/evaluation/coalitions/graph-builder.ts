@@ -27,7 +27,8 @@ export class GraphBuilder {
     const key = `${dims.join()}:${values.join()}`;
     let v = this.constants.get(key);
     // A constant that nothing read may have been cleaned away meanwhile.
-    if (!v || this.graph.values.get(v.name) !== v) this.constants.set(key, (v = this.constant(Tensor.fromInt64('', dims, values))));
+    if (!v || this.graph.values.get(v.name) !== v)
+      this.constants.set(key, (v = this.constant(Tensor.fromInt64('', dims, values))));
     return v;
   }
   floats(values: Float32Array, dims: readonly number[]): Value {

@@ -86,7 +86,12 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
   const { model: suffix, value: copy, node: copyNode } = cloneModel(freed.model);
   const graph = suffix.graph;
   const b = new GraphBuilder(suffix);
-  const frame = new SuffixFrame(b, gated.gates.map((g) => g.size), s, options.many);
+  const frame = new SuffixFrame(
+    b,
+    gated.gates.map((g) => g.size),
+    s,
+    options.many,
+  );
   const crossings: Crossing[] = [];
   const crossed = new Map<Crossing, Value>();
   const cross = (kind: Crossing['kind'], v: Value, dims: number[], elemType: number): Value => {
@@ -100,7 +105,10 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
 
   // Outputs are read through nodes, so that whatever replaces them is followed.
   const probes = graph.outputs.map((v) => graph.addNode('Identity', [v], ['secateur_output']));
-  setOutputs(graph, probes.map((p) => p.outputs[0]!));
+  setOutputs(
+    graph,
+    probes.map((p) => p.outputs[0]!),
+  );
   for (const fold of folds) {
     const input = cross('rows', fold.operand, [fold.units + 1, s * fold.elements], DataType.FLOAT);
     const sums = b.op('MatMul', [b.reshape(frame.masks[0], [1, -1, fold.units + 1]), input]);
@@ -127,7 +135,11 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
         const all = b.op('Mul', [b.reshape(input, [-1, 1, s, elements]), mask]);
         copy(site.gated).replaceUsesWith(frame.restore(all, original, proof));
       }
-      if (ungated) v.replaceUsesWith(frame.restore(frame.tile(input, s * elements), original, proof), new Set(products as Set<Node>));
+      if (ungated)
+        v.replaceUsesWith(
+          frame.restore(frame.tile(input, s * elements), original, proof),
+          new Set(products as Set<Node>),
+        );
     }
   }
   removeDeadNodes(suffix);
@@ -139,7 +151,8 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
     freed.model.graph.outputs.map((original, i): MetricPlace => {
       const state = proof.state(original);
       return {
-        builder: b, s,
+        builder: b,
+        s,
         output: probes[i].inputs[0]!,
         dims: proof.dims(original)!,
         inner: state.kind === 'rows' ? state.inner : 1,
@@ -157,12 +170,19 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
   const running = new Set([...cut.dependent].filter((n) => alive.has(copyNode(n))));
   const consumers = new Set(folds.map((f) => f.consumer));
   const rows = [
-    ...[...running].flatMap((n) => n.outputs).map((v) => (v && proof.dims(v) ? perSample(proof.dims(v)!, proof.batch) : 0)),
+    ...[...running]
+      .flatMap((n) => n.outputs)
+      .map((v) => (v && proof.dims(v) ? perSample(proof.dims(v)!, proof.batch) : 0)),
     ...folds.map((f) => f.elements),
     ...crossings.slice(contributions).map((c) => (c.kind === 'rows' ? c.dims[0] / s : 0)),
   ];
   return {
-    prefix, suffix, crossings, s, folds, running,
+    prefix,
+    suffix,
+    crossings,
+    s,
+    folds,
+    running,
     masks: frame.masks.map((m) => m.name),
     result: result.name,
     folded: gated.gates.every((g) => g.sites.length > 0 && g.sites.every((t) => consumers.has(freed.node(t.consumer)))),
@@ -179,7 +199,8 @@ export function crossingProblem(gated: GatedModel, freed: FreedModel): string | 
   for (const v of cut.crossing) {
     const state = proof.state(v);
     if (state.kind === 'mixed') return state.reason;
-    if (state.kind === 'sizes' && (state.entries === null || state.entries.includes(null))) return `the sizes ${v.name} are not known`;
+    if (state.kind === 'sizes' && (state.entries === null || state.entries.includes(null)))
+      return `the sizes ${v.name} are not known`;
     if (state.kind === 'rows' && !proof.dims(v)) return `the shape of ${v.name} is not known`;
   }
   return freed.model.graph.outputs.every((v) => proof.dims(v)) ? undefined : 'the shape of an output is not known';
@@ -221,7 +242,8 @@ function chooseFolds(gated: GatedModel, freed: FreedModel, sites: readonly CutSi
     for (const { gated: product, consumer, input } of all) {
       const site = atCut.get(freed.value(product));
       const fold = site && planFold(site, freed.node(consumer), input, size, freed.proof);
-      if (fold && fold.cost.folded < fold.cost.plain && !folds.some((f) => f.consumer === fold.consumer)) folds.push(fold);
+      if (fold && fold.cost.folded < fold.cost.plain && !folds.some((f) => f.consumer === fold.consumer))
+        folds.push(fold);
     }
   }
   return folds;
@@ -235,7 +257,13 @@ function samplesPerGroup(folds: readonly Fold[]): number {
 }
 
 /** From the samples to what crosses the cut, in groups of s. */
-function buildPrefix(freed: FreedModel, crossed: ReadonlyMap<Crossing, Value>, folds: readonly Fold[], contributions: number, s: number): Model {
+function buildPrefix(
+  freed: FreedModel,
+  crossed: ReadonlyMap<Crossing, Value>,
+  folds: readonly Fold[],
+  contributions: number,
+  s: number,
+): Model {
   const { model, value } = cloneModel(freed.model);
   const b = new GraphBuilder(model);
   const outputs: Value[] = [];

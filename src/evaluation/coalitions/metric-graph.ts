@@ -34,21 +34,27 @@ export function rowLayout(dims: readonly number[], batch: number, reading: Outpu
 export function targetOf(metric: RowMetric, reading: Reading, layout: RowLayout): { width: number; elemType: number } {
   if (metric === 'match' || metric === 'likelihood') return { width: layout.positions, elemType: DataType.INT64 };
   if (metric === 'squared') return { width: layout.positions * layout.classes, elemType: DataType.FLOAT };
-  return { width: layout.positions * (isBinary(reading) ? 2 : layout.classes), elemType: DataType.FLOAT };
+  return { width: layout.positions * classesOf(reading, layout.classes), elemType: DataType.FLOAT };
 }
 
 const isBinary = (reading: Reading) => reading === 'binary-logit' || reading === 'binary-probability';
 
 /** True when the metric can be written with the operators of this opset. */
 export function canExpress(opset: number, reading: OutputReading): boolean {
-  return opset >= 11 && (reading.classAxis !== 0 || reading.reading === 'regression');
+  return opset >= 9 && (reading.classAxis !== 0 || reading.reading === 'regression');
 }
 
 /**
  * Adds the metric to a suffix: one float per row, [groups, K, s], equal to the metrics of evaluation/metrics up to
  * float32 rounding. A NaN among the numbers of a position never matches, as there.
  */
-export function appendMetric(place: MetricPlace, index: number, metric: RowMetric, reading: OutputReading, batch: number): Value {
+export function appendMetric(
+  place: MetricPlace,
+  index: number,
+  metric: RowMetric,
+  reading: OutputReading,
+  batch: number,
+): Value {
   const { builder: b, dims, s, groups } = place;
   const layout = rowLayout(dims, batch, reading);
   const { positions, classes } = layout;
@@ -67,11 +73,14 @@ export function appendMetric(place: MetricPlace, index: number, metric: RowMetri
       return b.meanLast(matches(b, arrange(v, [positions, classes]), against([positions]), reading.reading));
     case 'likelihood': {
       const logs = logDistribution(b, arrange(v, [positions, classes]), reading.reading);
-      const answers = b.expand(against([positions, 1]), b.concat([b.ints([1]), b.size(logs, 1), b.ints([1, 1, 1])], 0));
-      return b.meanLast(b.op('Squeeze', ...squeezeLast(b, b.op('GatherElements', [logs, answers], { axis: 4 }))));
+      return b.meanLast(
+        b.opset >= 11
+          ? picked(b, logs, against([positions, 1]))
+          : selected(b, logs, against([positions, 1]), classesOf(reading.reading, classes)),
+      );
     }
     case 'divergence': {
-      const count = isBinary(reading.reading) ? 2 : classes;
+      const count = classesOf(reading.reading, classes);
       const q = logDistribution(b, arrange(v, [positions, classes]), reading.reading);
       const p = against([positions, count]);
       return b.meanLast(b.sumLast(b.op('Mul', [b.op('Exp', [p]), b.op('Sub', [p, q])])));
@@ -81,6 +90,20 @@ export function appendMetric(place: MetricPlace, index: number, metric: RowMetri
       return b.meanLast(b.op('Mul', [d, d]));
     }
   }
+}
+
+const classesOf = (reading: Reading, classes: number) => (isBinary(reading) ? 2 : classes);
+
+/** The entries of the last axis that `answers` [groups, 1, s, positions, 1] names, for every coalition. */
+function picked(b: GraphBuilder, logs: Value, answers: Value): Value {
+  const all = b.expand(answers, b.concat([b.ints([1]), b.size(logs, 1), b.ints([1, 1, 1])], 0));
+  return b.op('Squeeze', ...squeezeLast(b, b.op('GatherElements', [logs, all], { axis: 4 })));
+}
+
+/** The same before GatherElements (opset 11), with a comparison per class. */
+function selected(b: GraphBuilder, logs: Value, answers: Value, classes: number): Value {
+  const own = b.op('Equal', [answers, b.ints(Array.from({ length: classes }, (_, i) => i))]);
+  return b.sumLast(b.op('Where', [own, logs, b.floats(Float32Array.of(0), [])]));
 }
 
 function squeezeLast(b: GraphBuilder, v: Value): [Value[], Record<string, number[]>] {
@@ -93,7 +116,10 @@ function matches(b: GraphBuilder, v: Value, target: Value, reading: Reading): Va
   let sound: Value;
   if (isBinary(reading)) {
     const one = b.op('Squeeze', ...squeezeLast(b, v));
-    top = b.cast(b.op('Greater', [one, b.floats(Float32Array.of(reading === 'binary-logit' ? 0 : 0.5), [])]), DataType.INT64);
+    top = b.cast(
+      b.op('Greater', [one, b.floats(Float32Array.of(reading === 'binary-logit' ? 0 : 0.5), [])]),
+      DataType.INT64,
+    );
     sound = one;
   } else {
     top = b.op('ArgMax', [v], { axis: 4, keepdims: 0 });

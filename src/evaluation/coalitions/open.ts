@@ -8,7 +8,7 @@ import { freeBatch, type FreedModel } from '../../units/batch-axis.ts';
 import { gateModel, type GatedModel } from '../../units/gating.ts';
 import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
-import { batchRows, type Reference, referenceOutputs, sampleMeasure } from '../metrics/index.ts';
+import { batchRows, readingsOf, type Reference, referenceOutputs, sampleMeasure } from '../metrics/index.ts';
 import type { OutputReading } from '../types.ts';
 import { cutAtGates, setOutputs } from './cut.ts';
 import { crossingProblem, instrument, productsAtCut } from './instrument.ts';
@@ -17,7 +17,7 @@ import { cutRaw } from './raw-cut.ts';
 import { RawEvaluator } from './raw-evaluator.ts';
 import { RowsEvaluator, type Target } from './rows-evaluator.ts';
 import { prefixStep, runSize } from './run-size.ts';
-import { sampleShapes, samplesProblem } from './samples.ts';
+import { oneByOne, sampleShapes, samplesProblem } from './samples.ts';
 import { CrossingStore } from './store.ts';
 import { checkSignal, type MaskEvaluator } from './sums.ts';
 import { metricTerms, type Term } from './terms.ts';
@@ -73,11 +73,20 @@ export async function openEvaluator(
   const { metric, reading, device, strategy = 'auto', signal } = options;
   checkSignal(signal);
   const gated = gateModel(structure, groupIds);
-  const reference = options.reference ?? (needsReference(dataset, metric, reading) ? await referenceOf(structure, dataset, reading, device) : undefined);
+  const compares = needsReference(dataset, metric, reading);
+  const wanted = compares ? readingsOf(reading).map((r) => r.output) : [reading.output];
+  let problem = strategy === 'naive' ? undefined : await samplesProblem(structure, dataset, wanted, device);
+  checkSignal(signal);
+  // Where samples depend on their company, the model is compared with itself on single samples too.
+  const seen = problem && !problem.tried ? oneByOne(dataset) : dataset;
+  const reference = compares ? (options.reference ?? (await referenceOf(structure, seen, reading, device))) : undefined;
   checkSignal(signal);
   const measure = sampleMeasure(dataset, metric, reading, reference);
   const { graph } = gated.model;
-  setOutputs(graph, measure.outputs.map((name) => graph.outputs.find((o) => o.name === name)!));
+  setOutputs(
+    graph,
+    measure.outputs.map((name) => graph.outputs.find((o) => o.name === name)!),
+  );
   removeDeadNodes(gated.model);
   // Consumers that only other outputs need are gone, and with them their gates.
   const alive = new Set(graph.nodes);
@@ -87,7 +96,13 @@ export async function openEvaluator(
   const macs = macsByNode(structure, gated, alive);
   const total = [...macs.values()].reduce((a, b) => a + b, 0);
   const suffixMacs = [...cut.dependent].reduce((sum, n) => sum + (macs.get(n) ?? 0), 0);
-  const info: EvaluatorInfo = { strategy: 'naive', suffixShare: total > 0 ? suffixMacs / total : 1, folded: false, rows: 0, notes: [] };
+  const info: EvaluatorInfo = {
+    strategy: 'naive',
+    suffixShare: total > 0 ? suffixMacs / total : 1,
+    folded: false,
+    rows: 0,
+    notes: [],
+  };
 
   const raw = async (rows: number, withCut: boolean): Promise<OpenEvaluator> => {
     const parts = withCut ? cutRaw(gated) : undefined;
@@ -95,12 +110,13 @@ export async function openEvaluator(
     const prefix = parts ? await createSession(parts.prefix, { device }) : null;
     const gates = gated.gates.map((g) => g.input.name);
     info.rows = Math.min(rows, dataset.samples);
-    return { evaluator: new RawEvaluator({ prefix, suffix, crossing: parts?.crossing ?? [], gates, measure }, dataset, rows), info };
+    return {
+      evaluator: new RawEvaluator({ prefix, suffix, crossing: parts?.crossing ?? [], gates, measure }, dataset, rows),
+      info,
+    };
   };
   if (strategy === 'naive') return raw(batchRows(dataset), false);
 
-  let problem = await samplesProblem(structure, dataset, measure.outputs, device);
-  checkSignal(signal);
   if (problem === undefined) {
     const terms = metricTerms(dataset, metric, reading, reference);
     if (terms.some((t) => !canExpress(opsetVersion(gated.model), t.reading))) {
@@ -127,7 +143,10 @@ export async function openEvaluator(
 }
 
 /** Frees the batch with a row of gates per row, else with one row of gates for all. */
-function freeGated(gated: GatedModel, samples: Map<string, number[]>): { freed?: FreedModel; many: boolean; reason?: string } {
+function freeGated(
+  gated: GatedModel,
+  samples: Map<string, number[]>,
+): { freed?: FreedModel; many: boolean; reason?: string } {
   const rows = new Map(gated.gates.map((g) => [g.input.name, [g.size]]));
   const like = productsAtCut(gated);
   const attempt = (freed: FreedModel) => (freed.proof.carried ? crossingProblem(gated, freed) : freed.proof.reason);
@@ -157,10 +176,16 @@ async function openRows(
     finish: (places) => {
       const rows = terms.map((term, i) => {
         const place = places[i];
-        const { width, elemType } = targetOf(term.metric, term.reading.reading, rowLayout(place.dims, proof.batch, term.reading));
+        const { width, elemType } = targetOf(
+          term.metric,
+          term.reading.reading,
+          rowLayout(place.dims, proof.batch, term.reading),
+        );
         targets.push({ type: hostTypeOf(elemType)!, width, data: term.target(place.dims, proof.batch) });
         const row = appendMetric(place, i, term.metric, term.reading, proof.batch);
-        return term.weight === 1 ? row : place.builder.op('Mul', [row, place.builder.floats(Float32Array.of(term.weight), [])]);
+        return term.weight === 1
+          ? row
+          : place.builder.op('Mul', [row, place.builder.floats(Float32Array.of(term.weight), [])]);
       });
       return rows.reduce((a, b) => places[0].builder.op('Add', [a, b]));
     },
@@ -173,20 +198,41 @@ async function openRows(
   info.strategy = !many ? 'samples' : parts.folds.length > 0 ? 'folded' : 'batched';
   info.folded = parts.folded;
   info.rows = Math.min(size.rows, size.coalitions * store.groups * parts.s);
-  if (!store.complete) info.notes.push('What comes before the gates does not fit into memory: it is computed again for every set of coalitions.');
+  if (!store.complete)
+    info.notes.push(
+      'What comes before the gates does not fit into memory: it is computed again for every set of coalitions.',
+    );
   const gateSizes = gated.gates.map((g) => g.size);
-  return { evaluator: new RowsEvaluator(parts, suffix, prefix, store, gateSizes, targets, size, dataset.samples), info };
+  return {
+    evaluator: new RowsEvaluator(parts, suffix, prefix, store, gateSizes, targets, size, dataset.samples),
+    info,
+  };
 }
 
 function needsReference(dataset: Dataset, metric: MetricName, reading: OutputReading): boolean {
-  return metric === 'kl' || metric === 'agreement' || (metric === 'mse' && !(dataset.labels && reading.reading === 'regression'));
+  return (
+    metric === 'kl' ||
+    metric === 'agreement' ||
+    (metric === 'mse' && !(dataset.labels && reading.reading === 'regression'))
+  );
 }
 
 const references = new WeakMap<Structure, Map<string, Promise<Reference>>>();
 
 /** Outputs of the ungated model, kept per structure, data and reading. */
-export function referenceOf(structure: Structure, dataset: Dataset, reading: OutputReading, device: DeviceName): Promise<Reference> {
-  const key = JSON.stringify([dataset.fingerprint, [...dataset.ids], reading, device]);
+export function referenceOf(
+  structure: Structure,
+  dataset: Dataset,
+  reading: OutputReading,
+  device: DeviceName,
+): Promise<Reference> {
+  const key = JSON.stringify([
+    dataset.fingerprint,
+    [...dataset.ids],
+    reading,
+    device,
+    dataset.batches(null, 2)[0].indices.length,
+  ]);
   let known = references.get(structure);
   if (!known) references.set(structure, (known = new Map()));
   let answer = known.get(key);
@@ -197,7 +243,12 @@ export function referenceOf(structure: Structure, dataset: Dataset, reading: Out
   return answer;
 }
 
-async function computeReference(structure: Structure, dataset: Dataset, reading: OutputReading, device: DeviceName): Promise<Reference> {
+async function computeReference(
+  structure: Structure,
+  dataset: Dataset,
+  reading: OutputReading,
+  device: DeviceName,
+): Promise<Reference> {
   const session = await createSession(structure.model, { device });
   try {
     return await referenceOutputs(session, dataset, reading);

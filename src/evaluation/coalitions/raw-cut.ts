@@ -14,7 +14,8 @@ export function cutRaw(gated: GatedModel): { prefix: Model; suffix: Model; cross
   const cut = cutAtGates(model, new Set(gated.gates.map((g) => g.input)));
   const crossing = [...cut.crossing];
   if (crossing.every((v) => v.isGraphInput)) return undefined;
-  if (crossing.some((v) => v.isGraphOutput || v.type?.kind !== 'tensor' || !hostTypeOf(v.type.elemType))) return undefined;
+  if (crossing.some((v) => v.isGraphOutput || v.type?.kind !== 'tensor' || !hostTypeOf(v.type.elemType)))
+    return undefined;
   const front = cloneModel(model);
   const back = cloneModel(model);
   const names: string[] = [];

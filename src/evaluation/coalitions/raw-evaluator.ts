@@ -44,7 +44,12 @@ export class RawEvaluator implements MaskEvaluator {
     const sums = new Sums(masks.length);
     sums.samples = range.to - range.from;
     const gateFeeds = masks.map((mask) =>
-      Object.fromEntries(gates.map((name, i): [string, HostTensor] => [name, { type: 'float32', dims: [1, mask[i].length], data: Float32Array.from(mask[i]) }])),
+      Object.fromEntries(
+        gates.map((name, i): [string, HostTensor] => [
+          name,
+          { type: 'float32', dims: [1, mask[i].length], data: Float32Array.from(mask[i]) },
+        ]),
+      ),
     );
     for (const [i, b] of this.batches.entries()) {
       if (b.first + b.count <= range.from || b.first >= range.to) continue;

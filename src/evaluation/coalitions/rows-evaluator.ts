@@ -48,7 +48,7 @@ export class RowsEvaluator implements MaskEvaluator {
     const perRun = Math.ceil(masks.length / blocks);
     const feeds = Array.from({ length: blocks }, (_, i) => this.maskFeeds(masks.slice(i * perRun, (i + 1) * perRun)));
     const groupsPerRun = Math.max(1, Math.floor(this.size.rows / (perRun * s)));
-    for (let at = Math.floor(range.from / s); at < lastGroup; ) {
+    for (let at = Math.floor(range.from / s); at < lastGroup;) {
       const windowEnd = Math.min(lastGroup, (Math.floor(at / this.store.window) + 1) * this.store.window);
       // Everything of a window before the next one: its prefix is computed once.
       await this.store.load(at, windowEnd, () => checkSignal(signal));
@@ -99,7 +99,16 @@ export class RowsEvaluator implements MaskEvaluator {
 }
 
 /** Adds the rows [groups, K, s] of a run to the sums of its coalitions. */
-function collect(sums: Sums, rows: Float32Array, from: number, to: number, count: number, first: number, s: number, range: Range): void {
+function collect(
+  sums: Sums,
+  rows: Float32Array,
+  from: number,
+  to: number,
+  count: number,
+  first: number,
+  s: number,
+  range: Range,
+): void {
   let at = 0;
   for (let g = from; g < to; g++) {
     for (let k = 0; k < count; k++) {

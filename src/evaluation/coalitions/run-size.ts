@@ -19,7 +19,13 @@ const SHARED = 16;
 const FOLDED_COALITIONS = [64, 256];
 
 /** Rows and coalitions of a run of the suffix. Depends on shapes alone, so that results can be made again. */
-export function runSize(parts: Instrumented, macs: ReadonlyMap<Node, number>, many: boolean, samples: number, device: DeviceName): RunSize {
+export function runSize(
+  parts: Instrumented,
+  macs: ReadonlyMap<Node, number>,
+  many: boolean,
+  samples: number,
+  device: DeviceName,
+): RunSize {
   const bytes = device === 'cpu' ? CPU_BYTES : GPU_BYTES;
   let perRow = parts.folds.reduce((sum, f) => sum + f.cost.folded, 0);
   for (const n of parts.running) perRow += macs.get(n) ?? 0;

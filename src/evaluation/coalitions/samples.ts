@@ -33,13 +33,24 @@ export function sampleShapes(dataset: Dataset): Map<string, number[]> {
   return shapes;
 }
 
+/** The same samples, of which every batch has as few as the model allows. */
+export function oneByOne(dataset: Dataset): Dataset {
+  const batches: Dataset['batches'] = (indices) => dataset.batches(indices, 1);
+  return Object.create(dataset, { batches: { value: batches } }) as Dataset;
+}
+
 const checked = new WeakMap<Structure, Map<string, Promise<SamplesProblem | undefined>>>();
 
 /**
  * Runs two samples apart, in the model as it is, and together, in the model with its batch axis freed.
  * @returns undefined when that is proven and the outputs agree, else why the samples cannot share a run; kept per structure
  */
-export function samplesProblem(structure: Structure, dataset: Dataset, outputs: readonly string[], device: DeviceName): Promise<SamplesProblem | undefined> {
+export function samplesProblem(
+  structure: Structure,
+  dataset: Dataset,
+  outputs: readonly string[],
+  device: DeviceName,
+): Promise<SamplesProblem | undefined> {
   const shapes = sampleShapes(dataset);
   const key = JSON.stringify([dataset.fingerprint, [...shapes], outputs, device]);
   let known = checked.get(structure);
@@ -61,7 +72,10 @@ async function compare(
 ): Promise<SamplesProblem | undefined> {
   if (shapes.size === 0) return { reason: 'every sample is a run of its own', tried: false };
   const { model } = cloneModel(structure.model);
-  setOutputs(model.graph, outputs.map((name) => outputNamed(model.graph.outputs, name)));
+  setOutputs(
+    model.graph,
+    outputs.map((name) => outputNamed(model.graph.outputs, name)),
+  );
   removeDeadNodes(model);
   const freed = freeBatch(model, shapes);
   const { carried, reason } = freed.proof;
@@ -94,13 +108,15 @@ async function tryTogether(
       const [batch] = dataset.batches([i], 1);
       const single = await apart.run(dataset.feeds(batch.indices), outputs);
       for (const name of outputs) {
-        if (!sameRow(all[name], i, count, single[name], batch.indices.length)) return `the output ${name} of a sample changes with the others in its batch`;
+        if (!sameRow(all[name], i, count, single[name], batch.indices.length))
+          return `the output ${name} of a sample changes with the others in its batch`;
       }
     }
     return undefined;
   } catch (error) {
     // A model that the runtime refuses with several rows is run sample by sample.
-    if (error instanceof SecateurError && error.code === 'runtime') return `it does not run with several samples (${error.message})`;
+    if (error instanceof SecateurError && error.code === 'runtime')
+      return `it does not run with several samples (${error.message})`;
     throw error;
   } finally {
     await apart.release();
@@ -131,4 +147,3 @@ function sameRow(all: HostTensor, row: number, count: number, single: HostTensor
   }
   return worst <= (all.type === 'float16' ? 2e-2 : 2e-3) * Math.max(largest, 1e-6);
 }
-

@@ -32,9 +32,13 @@ export class CrossingStore {
     limit = LIMIT,
   ) {
     this.groups = Math.ceil(dataset.samples / s);
-    const perGroup = crossings.reduce((sum, c) => sum + (c.kind === 'rows' ? size(c.dims) * bytesPerElement(hostTypeOf(c.elemType)!) : 0), 0);
+    const perGroup = crossings.reduce(
+      (sum, c) => sum + (c.kind === 'rows' ? size(c.dims) * bytesPerElement(hostTypeOf(c.elemType)!) : 0),
+      0,
+    );
     const all = this.groups * perGroup;
-    this.window = all <= limit ? this.groups : Math.max(1, Math.min(this.groups, Math.floor(Math.min(PART, limit) / perGroup)));
+    this.window =
+      all <= limit ? this.groups : Math.max(1, Math.min(this.groups, Math.floor(Math.min(PART, limit) / perGroup)));
     this.ready = new Uint8Array(Math.ceil(this.window / step));
     for (const c of crossings) {
       if (c.kind === 'rows') this.data.set(c.name, allocate(hostTypeOf(c.elemType)!, this.window * size(c.dims)));
@@ -67,8 +71,13 @@ export class CrossingStore {
   }
 
   private async compute(from: number, to: number): Promise<void> {
-    const indices = Int32Array.from({ length: (to - from) * this.s }, (_, i) => Math.min(from * this.s + i, this.dataset.samples - 1));
-    const results = await this.session.run(this.dataset.feeds(indices), this.crossings.map((c) => c.output));
+    const indices = Int32Array.from({ length: (to - from) * this.s }, (_, i) =>
+      Math.min(from * this.s + i, this.dataset.samples - 1),
+    );
+    const results = await this.session.run(
+      this.dataset.feeds(indices),
+      this.crossings.map((c) => c.output),
+    );
     for (const c of this.crossings) {
       const got = results[c.output];
       if (c.kind === 'same') this.same.set(c.name, got);

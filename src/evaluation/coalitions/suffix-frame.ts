@@ -44,7 +44,10 @@ export class SuffixFrame {
     const dims = proof.dims(like)!;
     const axis = state.kind === 'rows' ? state.axis : 0;
     const flat = this.b.reshape(v, [-1, ...dims.filter((_, i) => i !== axis)]);
-    return this.b.transpose(flat, dims.map((_, i) => (i < axis ? i + 1 : i === axis ? 0 : i)));
+    return this.b.transpose(
+      flat,
+      dims.map((_, i) => (i < axis ? i + 1 : i === axis ? 0 : i)),
+    );
   }
 
   /** Repeats an input [groups, elements] for every coalition. */
@@ -70,7 +73,11 @@ export class SuffixFrame {
     let mask = this.known.get(key);
     if (!mask) {
       const n = this.sizes[gate];
-      mask = b.gather(this.masks[gate], [...site.units].map((u) => (u < 0 ? n : u)), 1);
+      mask = b.gather(
+        this.masks[gate],
+        [...site.units].map((u) => (u < 0 ? n : u)),
+        1,
+      );
       if (elemType !== DataType.FLOAT) mask = b.cast(mask, elemType);
       mask = b.reshape(mask, [-1, 1, site.units.length, 1]);
       if (before > 1 || after > 1) mask = b.expand(mask, [1, before, 1, after]);
@@ -84,7 +91,11 @@ export class SuffixFrame {
   gateRows(gate: number): Value {
     const { b } = this;
     const n = this.sizes[gate];
-    const own = b.gather(this.masks[gate], Array.from({ length: n }, (_, i) => i), 1);
+    const own = b.gather(
+      this.masks[gate],
+      Array.from({ length: n }, (_, i) => i),
+      1,
+    );
     if (!this.many) return own;
     const all = b.expand(b.reshape(own, [1, -1, 1, n]), b.concat([this.groups, b.ints([1, this.s, 1])], 0));
     return b.reshape(all, [-1, n]);
@@ -98,7 +109,9 @@ export class SuffixFrame {
   /** Sizes that the prefix took from its own batch, for the rows of this run. */
   sizesFor(entries: readonly (number | { rows: number } | null)[], like: Value, proof: BatchProof): Value {
     const { b } = this;
-    const parts = entries.map((e) => (typeof e === 'number' ? b.ints([e]) : b.op('Mul', [this.rows(), b.ints([e!.rows])])));
+    const parts = entries.map((e) =>
+      typeof e === 'number' ? b.ints([e]) : b.op('Mul', [this.rows(), b.ints([e!.rows])]),
+    );
     let v = b.concat(parts, 0);
     if (proof.dims(like)?.length === 0) v = b.reshape(v, b.ints([], [0]));
     return like.type?.elemType === DataType.INT32 ? b.cast(v, DataType.INT32) : v;

@@ -24,50 +24,91 @@ const LOWEST_LOG = -100;
  * The metrics of evaluateModel as terms that a graph can compute.
  * @throws SecateurError 'usage', 'bad-data' as evaluateModel does
  */
-export function metricTerms(dataset: Dataset, metric: MetricName, reading: OutputReading, reference?: Reference): Term[] {
+export function metricTerms(
+  dataset: Dataset,
+  metric: MetricName,
+  reading: OutputReading,
+  reference?: Reference,
+): Term[] {
   if (metric === 'accuracy' || metric === 'cross-entropy') return [labelTerm(dataset, metric, reading)];
   if (metric === 'mse' && dataset.labels && reading.reading === 'regression') return [targetTerm(dataset, reading)];
   if (!reference) throw new SecateurError('internal', `The metric ${metric} needs the outputs of the original model.`);
   const wanted = new Set(readingsOf(reading).map((r) => r.output));
   const compared = reference.outputs.filter(
-    (o) => wanted.has(o.reading.output) && (metric === 'mse' || (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
+    (o) =>
+      wanted.has(o.reading.output) &&
+      (metric === 'mse' ||
+        (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
   );
   if (compared.length === 0)
-    throw new SecateurError('usage', `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`, 'Use mse.');
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`,
+      'Use mse.',
+    );
   return compared.map((o): Term => {
     const share = 1 / compared.length;
     const block = (sample: number) => reference.block(dataset.ids[sample]) * o.stride;
     if (metric === 'mse') {
       return {
-        reading: o.reading, metric: 'squared', weight: -share / Math.max(o.power, 1e-30),
+        reading: o.reading,
+        metric: 'squared',
+        weight: -share / Math.max(o.power, 1e-30),
         target: () => {
           const all = new Float32Array(dataset.samples * o.stride);
-          for (let i = 0; i < dataset.samples; i++) all.set(o.values.subarray(block(i), block(i) + o.stride), i * o.stride);
+          for (let i = 0; i < dataset.samples; i++)
+            all.set(o.values.subarray(block(i), block(i) + o.stride), i * o.stride);
           return all;
         },
       };
     }
     return {
-      reading: o.reading, metric: metric === 'kl' ? 'divergence' : 'match', weight: metric === 'kl' ? -share : share,
-      target: (dims, batch) => referenceTarget(metric === 'kl' ? 'kl' : 'agreement', dataset.samples, o.reading, o.values, o.stride, block, rowLayoutInner(dims, batch, o.reading)),
+      reading: o.reading,
+      metric: metric === 'kl' ? 'divergence' : 'match',
+      weight: metric === 'kl' ? -share : share,
+      target: (dims, batch) =>
+        referenceTarget(
+          metric === 'kl' ? 'kl' : 'agreement',
+          dataset.samples,
+          o.reading,
+          o.values,
+          o.stride,
+          block,
+          rowLayoutInner(dims, batch, o.reading),
+        ),
     };
   });
 }
 
 function labelTerm(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', reading: OutputReading): Term {
   const { labels, labelsPerSample } = dataset;
-  if (!labels) throw new SecateurError('usage', `The metric ${metric} needs labels, and the data have none.`, 'Use kl, mse or agreement.');
+  if (!labels)
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs labels, and the data have none.`,
+      'Use kl, mse or agreement.',
+    );
   if (reading.reading === 'regression')
-    throw new SecateurError('usage', `The metric ${metric} needs a classifier, but the output ${reading.output} is read as numbers.`, 'Use mse.');
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs a classifier, but the output ${reading.output} is read as numbers.`,
+      'Use mse.',
+    );
   return {
-    reading, metric: metric === 'accuracy' ? 'match' : 'likelihood', weight: 1,
+    reading,
+    metric: metric === 'accuracy' ? 'match' : 'likelihood',
+    weight: 1,
     target: (dims, batch) => {
       const layout = rowLayout(dims, batch, reading);
       if (layout.positions !== labelsPerSample)
-        throw new SecateurError('bad-data', `The output ${reading.output} gives ${layout.positions} answers per sample, but the data have ${labelsPerSample} labels.`);
+        throw new SecateurError(
+          'bad-data',
+          `The output ${reading.output} gives ${layout.positions} answers per sample, but the data have ${labelsPerSample} labels.`,
+        );
       const classes = reading.reading.startsWith('binary') ? 2 : layout.classes;
       return BigInt64Array.from(labels as ArrayLike<number> as number[], (label, i) => {
-        if (!(Number.isInteger(label) && label >= 0 && label < classes)) throw outOfRange(label, Math.floor(i / labelsPerSample), classes, reading.output);
+        if (!(Number.isInteger(label) && label >= 0 && label < classes))
+          throw outOfRange(label, Math.floor(i / labelsPerSample), classes, reading.output);
         return BigInt(label);
       });
     },
@@ -82,11 +123,16 @@ function targetTerm(dataset: Dataset, reading: OutputReading): Term {
   for (const t of targets) variance += (t - mean) ** 2;
   const scale = variance > 0 ? variance / targets.length : Math.max(mean * mean, 1e-12);
   return {
-    reading, metric: 'squared', weight: -1 / scale,
+    reading,
+    metric: 'squared',
+    weight: -1 / scale,
     target: (dims, batch) => {
       const per = dims.reduce((p, d) => p * d, 1) / batch;
       if (per !== dataset.labelsPerSample)
-        throw new SecateurError('bad-data', `The output ${reading.output} gives ${per} numbers per sample, but the data have ${dataset.labelsPerSample} targets.`);
+        throw new SecateurError(
+          'bad-data',
+          `The output ${reading.output} gives ${per} numbers per sample, but the data have ${dataset.labelsPerSample} targets.`,
+        );
       return Float32Array.from(targets as ArrayLike<number> as number[]);
     },
   };
@@ -115,8 +161,13 @@ function referenceTarget(
     if (values.length < block(i) + stride) throw new SecateurError('internal', 'The reference outputs are too short.');
     for (let p = 0; p < each; p++) {
       const start = block(i) + Math.floor(p / layout.inner) * layout.classes * layout.inner + (p % layout.inner);
-      if (out instanceof BigInt64Array) out[i * each + p] = BigInt(topAnswer(reading, values, start, layout.classes, layout.inner));
-      else out.set(logDistribution(reading, values, start, layout.classes, layout.inner).map((v) => Math.max(v, LOWEST_LOG)), (i * each + p) * width);
+      if (out instanceof BigInt64Array)
+        out[i * each + p] = BigInt(topAnswer(reading, values, start, layout.classes, layout.inner));
+      else
+        out.set(
+          logDistribution(reading, values, start, layout.classes, layout.inner).map((v) => Math.max(v, LOWEST_LOG)),
+          (i * each + p) * width,
+        );
     }
   }
   return out;

@@ -16,11 +16,13 @@ async function compare(model: Model, sampleShape: number[]): Promise<number> {
   const [together, apart] = [await createSession(freed.model), await createSession(model)];
   const output = model.graph.outputs[0].name;
   const data = random(3 * size(sampleShape));
-  const all = (await together.run({ x: { type: 'float32', dims: [3, ...sampleShape], data } }))[output].data as Float32Array;
+  const all = (await together.run({ x: { type: 'float32', dims: [3, ...sampleShape], data } }))[output]
+    .data as Float32Array;
   let worst = 0;
   for (let i = 0; i < 3; i++) {
     const own = data.subarray(i * size(sampleShape), (i + 1) * size(sampleShape));
-    const one = (await apart.run({ x: { type: 'float32', dims: [1, ...sampleShape], data: own } }))[output].data as Float32Array;
+    const one = (await apart.run({ x: { type: 'float32', dims: [1, ...sampleShape], data: own } }))[output]
+      .data as Float32Array;
     expect(all.length).toBe(3 * one.length);
     one.forEach((v, j) => (worst = Math.max(worst, Math.abs(v - all[i * one.length + j]))));
   }
@@ -33,7 +35,11 @@ describe('freeBatch', () => {
   for (const t of testModels()) {
     it(`${t.batchable ? 'frees' : 'refuses'}: ${t.name}`, async () => {
       if (t.batchable) expect(await compare(t.model, t.sampleShape)).toBeLessThan(1e-5);
-      else expect(freeBatch(t.model, new Map([['x', t.sampleShape]])).proof).toMatchObject({ carried: false, reason: expect.stringContaining('ReduceMax') });
+      else
+        expect(freeBatch(t.model, new Map([['x', t.sampleShape]])).proof).toMatchObject({
+          carried: false,
+          reason: expect.stringContaining('ReduceMax'),
+        });
     });
   }
 
@@ -49,7 +55,8 @@ describe('freeBatch', () => {
       const x = b.input('x', [batch, 6, 8]);
       const shape = b.op('Shape', [x]);
       const rows = b.op('Gather', [shape, b.ints([0])], { axis: 0 });
-      const heads = (v: ReturnType<typeof b.relu>) => b.transpose(b.op('Reshape', [v, b.op('Concat', [rows, b.ints([6, 2, 4])], { axis: 0 })]), [0, 2, 1, 3]);
+      const heads = (v: ReturnType<typeof b.relu>) =>
+        b.transpose(b.op('Reshape', [v, b.op('Concat', [rows, b.ints([6, 2, 4])], { axis: 0 })]), [0, 2, 1, 3]);
       const [q, k, v] = ['q', 'k', 'v'].map((name) => heads(b.linear(x, 8, 8, name)));
       const scores = b.softmax(b.op('MatMul', [q, b.transpose(k, [0, 1, 3, 2])]));
       const joined = b.transpose(b.op('MatMul', [scores, v]), [0, 2, 1, 3]);
@@ -72,14 +79,27 @@ describe('freeBatch', () => {
     expect(await compare(b.build(), [5, 3])).toBeLessThan(1e-5);
   });
 
-  const refused: [string, (b: ReturnType<typeof builder>, x: ReturnType<ReturnType<typeof builder>['relu']>) => ReturnType<typeof b.relu>][] = [
+  it('takes the fixed batch out of the sizes of Resize, and lets a slice of all samples pass', async () => {
+    const b = builder({ seed: 23 });
+    const x = b.op('Slice', [b.input('x', [1, 2, 3, 5]), b.ints([0, 1]), b.ints([2 ** 31 - 1, 3]), b.ints([0, 3])]);
+    b.output(b.op('Resize', [x, null, null, b.ints([1, 2, 7, 5])], { mode: 'linear' }));
+    expect(await compare(b.build(), [2, 3, 5])).toBeLessThan(1e-5);
+  });
+
+  const refused: [
+    string,
+    (b: ReturnType<typeof builder>, x: ReturnType<ReturnType<typeof builder>['relu']>) => ReturnType<typeof b.relu>,
+  ][] = [
     ['softmax over the samples', (b, x) => b.softmax(x, 0)],
     ['a constant per sample', (b, x) => b.op('Add', [x, b.weight([4, 6])])],
     ['a mean over the samples', (b, x) => b.op('ReduceMean', [x], { axes: [0], keepdims: 1 })],
     ['a product of samples', (b, x) => b.op('MatMul', [b.transpose(x, [1, 0]), x])],
     ['an unknown operator', (b, x) => b.op('custom.Mystery', [x])],
     ['a reshape across samples', (b, x) => b.reshape(x, [6, -1])],
-    ['the batch size in arithmetic', (b, x) => b.op('Mul', [x, b.op('Cast', [b.op('Gather', [b.op('Shape', [x]), b.ints([0])])], { to: 1 })])],
+    [
+      'the batch size in arithmetic',
+      (b, x) => b.op('Mul', [x, b.op('Cast', [b.op('Gather', [b.op('Shape', [x]), b.ints([0])])], { to: 1 })]),
+    ],
   ];
   for (const [name, make] of refused) {
     it(`refuses ${name}`, () => {

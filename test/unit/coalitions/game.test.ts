@@ -8,7 +8,13 @@ import type { Structure } from '../../../src/units/types.ts';
 import { coalitions, mixing, randomData, readingOf, residual, testModels } from './models.ts';
 
 /** Accuracy and −cross-entropy of the gated model, sample by sample with the runtime alone, written down anew. */
-async function direct(structure: Structure, group: string, data: Dataset, masks: readonly Uint8Array[], isProbability: boolean) {
+async function direct(
+  structure: Structure,
+  group: string,
+  data: Dataset,
+  masks: readonly Uint8Array[],
+  isProbability: boolean,
+) {
   const { model, gates } = gateModel(structure, [group]);
   const session = await createSession(model, { optimize: false });
   const output = model.graph.outputs[0].name;
@@ -18,10 +24,14 @@ async function direct(structure: Structure, group: string, data: Dataset, masks:
     let loss = 0;
     for (let i = 0; i < data.samples; i++) {
       const gate = { type: 'float32' as const, dims: [1, mask.length], data: Float32Array.from(mask) };
-      const scores = [...((await session.run({ ...data.feeds([i]), [gates[0].input.name]: gate }))[output].data as Float32Array)];
+      const scores = [
+        ...((await session.run({ ...data.feeds([i]), [gates[0].input.name]: gate }))[output].data as Float32Array),
+      ];
       const label = data.labels![i];
       if (scores.indexOf(Math.max(...scores)) === label) right++;
-      loss += isProbability ? Math.log(Math.max(scores[label], 1e-12)) : scores[label] - Math.log(scores.reduce((s, v) => s + Math.exp(v), 0));
+      loss += isProbability
+        ? Math.log(Math.max(scores[label], 1e-12))
+        : scores[label] - Math.log(scores.reduce((s, v) => s + Math.exp(v), 0));
     }
     values.push({ accuracy: right / data.samples, 'cross-entropy': loss / data.samples });
   }
@@ -46,7 +56,12 @@ describe('openGame', () => {
             const reading = readingOf(t.model, isProbability ? 'probabilities' : 'logits');
             const game = await openGame(structure, group.id, data, { metric, reading, device: 'cpu', strategy });
             const values = await game.evaluate(masks);
-            values.forEach((v, i) => expect(v, `${group.id} ${strategy} ${metric} ${i} ${game.info.strategy}`).toBeCloseTo(truth[i][metric], 5));
+            values.forEach((v, i) =>
+              expect(v, `${group.id} ${strategy} ${metric} ${i} ${game.info.strategy}`).toBeCloseTo(
+                truth[i][metric],
+                5,
+              ),
+            );
             if (t.batchable && strategy !== 'naive') expect(game.info).toMatchObject({ notes: [] });
             if (!t.batchable && strategy === 'auto') {
               expect(game.info.strategy).toBe('single');
@@ -66,17 +81,28 @@ describe('openGame', () => {
     const data = randomData(t, 6);
     const folded = [];
     for (const g of structure.groups.filter((g) => g.prunable)) {
-      const game = await openGame(structure, g.id, data, { metric: 'accuracy', reading: readingOf(t.model), device: 'cpu' });
+      const game = await openGame(structure, g.id, data, {
+        metric: 'accuracy',
+        reading: readingOf(t.model),
+        device: 'cpu',
+      });
       folded.push([g.id, game.info.folded, game.info.suffixShare < 1]);
       await game.close();
     }
-    expect(folded.slice(0, 2)).toEqual([['c1', true, true], ['c2', true, true]]);
+    expect(folded.slice(0, 2)).toEqual([
+      ['c1', true, true],
+      ['c2', true, true],
+    ]);
   });
 
   it('answers overlapping calls and repeated coalitions', async () => {
     const t = residual();
     const structure = analyseStructure(t.model);
-    const game = await openGame(structure, 'inner', randomData(t, 5), { metric: 'cross-entropy', reading: readingOf(t.model), device: 'cpu' });
+    const game = await openGame(structure, 'inner', randomData(t, 5), {
+      metric: 'cross-entropy',
+      reading: readingOf(t.model),
+      device: 'cpu',
+    });
     const masks = coalitions(5, 4);
     const [a, b] = await Promise.all([game.evaluate(masks), game.evaluate([...masks].reverse())]);
     expect([...b].reverse()).toEqual([...a]);
@@ -105,7 +131,12 @@ describe('openGame', () => {
     const t = mixing();
     const structure = analyseStructure(t.model);
     for (const strategy of ['auto', 'naive'] as const) {
-      const game = await openGame(structure, structure.groups[0].id, randomData(t, 50, { batchSize: 1 }), { metric: 'accuracy', reading: readingOf(t.model), device: 'cpu', strategy });
+      const game = await openGame(structure, structure.groups[0].id, randomData(t, 50, { batchSize: 1 }), {
+        metric: 'accuracy',
+        reading: readingOf(t.model),
+        device: 'cpu',
+        strategy,
+      });
       const controller = new AbortController();
       const running = game.evaluate(coalitions(7, 40), controller.signal);
       setTimeout(() => controller.abort(), 5);

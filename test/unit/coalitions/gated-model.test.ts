@@ -17,15 +17,31 @@ describe('openGatedModel', () => {
       const options = { metric: 'cross-entropy', reading, device: 'cpu' } as const;
       const runner = await openGatedModel(structure, data, options);
       const groups = structure.groups.filter((g) => g.prunable);
-      const { model, gates } = gateModel(structure, groups.map((g) => g.id));
+      const { model, gates } = gateModel(
+        structure,
+        groups.map((g) => g.id),
+      );
       const session = await createSession(model);
       const next = numbers(4);
       for (let round = 0; round < 4; round++) {
-        const keep = new Map(groups.filter(() => round !== 1).map((g) => [g.id, Array.from({ length: g.size }, (_, i) => i).filter(() => round === 0 || next() > -0.5)]));
+        const keep = new Map(
+          groups
+            .filter(() => round !== 1)
+            .map((g) => [g.id, Array.from({ length: g.size }, (_, i) => i).filter(() => round === 0 || next() > -0.5)]),
+        );
         const gated = {
           ...session,
           run: (feeds: object, fetches?: readonly string[]) => {
-            const own = gates.map((g) => [g.input.name, { type: 'float32' as const, dims: [1, g.size], data: Float32Array.from({ length: g.size }, (_, i) => (keep.get(g.group)?.includes(i) ?? true ? 1 : 0)) }]);
+            const own = gates.map((g) => [
+              g.input.name,
+              {
+                type: 'float32' as const,
+                dims: [1, g.size],
+                data: Float32Array.from({ length: g.size }, (_, i) =>
+                  (keep.get(g.group)?.includes(i) ?? true) ? 1 : 0,
+                ),
+              },
+            ]);
             return session.run({ ...feeds, ...Object.fromEntries(own) }, fetches);
           },
         };
@@ -45,7 +61,11 @@ describe('openGatedModel', () => {
   it('serialises overlapping measurements and can be cancelled', async () => {
     const t = residual();
     const structure = analyseStructure(t.model);
-    const runner = await openGatedModel(structure, randomData(t, 300), { metric: 'accuracy', reading: readingOf(t.model), device: 'cpu' });
+    const runner = await openGatedModel(structure, randomData(t, 300), {
+      metric: 'accuracy',
+      reading: readingOf(t.model),
+      device: 'cpu',
+    });
     const keeps = [1, 2, 3].map((n) => new Map([['inner', Array.from({ length: n }, (_, i) => i)]]));
     const together = await Promise.all(keeps.map((k) => runner.measure(k)));
     for (const [i, k] of keeps.entries()) expect(await runner.measure(k)).toEqual(together[i]);

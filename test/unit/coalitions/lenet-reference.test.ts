@@ -18,11 +18,19 @@ describe.skipIf(!corpus)('the exact game of LeNet-5, computed elsewhere', () => 
       const dataset = await openDataset(model, { path: path.join(folder, 'calib.npz'), seed: 0 });
       const structure = analyseStructure(model);
       const reading = await readOutput(model, dataset);
-      const array = (name: string) => NpzFile.read(path.join(folder, 'reference_conv1_exact12.npz'), (f) => f.array(name).data as ArrayLike<number>);
+      const array = (name: string) =>
+        NpzFile.read(path.join(folder, 'reference_conv1_exact12.npz'), (f) => f.array(name).data as ArrayLike<number>);
       const next = numbers(12);
-      const subsets = [0, 4095, ...Array.from({ length: file === 'model.onnx' ? 126 : 14 }, () => Math.floor(((next() + 1) / 2) * 4096))];
+      const subsets = [
+        0,
+        4095,
+        ...Array.from({ length: file === 'model.onnx' ? 126 : 14 }, () => Math.floor(((next() + 1) / 2) * 4096)),
+      ];
       const masks = subsets.map((bits) => Uint8Array.from({ length: 20 }, (_, i) => (i >= 12 ? 1 : (bits >> i) & 1)));
-      for (const [metric, name] of [['accuracy', 'v_acc'], ['cross-entropy', 'v_nce']] as const) {
+      for (const [metric, name] of [
+        ['accuracy', 'v_acc'],
+        ['cross-entropy', 'v_nce'],
+      ] as const) {
         const game = await openGame(structure, structure.groups[0].id, dataset, { metric, reading, device: 'cpu' });
         expect(game.players).toBe(20);
         expect(game.samples).toBe(1000);
@@ -31,7 +39,9 @@ describe.skipIf(!corpus)('the exact game of LeNet-5, computed elsewhere', () => 
         subsets.forEach((bits, i) => {
           const expected = truth[bits];
           // One image on the edge between two classes may fall to the other side.
-          expect(Math.abs(values[i] - expected)).toBeLessThan(metric === 'accuracy' ? 0.0011 : 1e-4 * Math.max(1, Math.abs(expected)));
+          expect(Math.abs(values[i] - expected)).toBeLessThan(
+            metric === 'accuracy' ? 0.0011 : 1e-4 * Math.max(1, Math.abs(expected)),
+          );
         });
         await game.close();
       }

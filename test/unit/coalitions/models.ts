@@ -23,7 +23,13 @@ export function residual(batch: number | 'N' = 'N'): TestModel {
   const inner = b.relu(b.bn(b.conv(stem, 6, 5, 3, { ...same, name: 'inner' }), 5));
   const sum = b.relu(b.add(b.conv(inner, 5, 6, 3, { ...same, name: 'outer' }), stem));
   const shortcut = b.conv(sum, 6, 8, 1, { strides: [2, 2], name: 'shortcut' });
-  const down = b.add(b.conv(b.relu(b.bn(b.conv(sum, 6, 7, 3, { ...same, strides: [2, 2], name: 'down1', bias: 0 }), 7)), 7, 8, 3, { ...same, name: 'down2' }), shortcut);
+  const down = b.add(
+    b.conv(b.relu(b.bn(b.conv(sum, 6, 7, 3, { ...same, strides: [2, 2], name: 'down1', bias: 0 }), 7)), 7, 8, 3, {
+      ...same,
+      name: 'down2',
+    }),
+    shortcut,
+  );
   const pooled = b.flatten(b.globalPool(b.relu(down)));
   b.output(b.gemm(pooled, 8, 4, 'fc'));
   return { name: `residual, batch ${batch}`, model: b.build(), sampleShape: [2, 8, 8], classes: 4, batchable: true };
@@ -37,7 +43,13 @@ export function flattened(reshape?: number[], batch: number | 'N' = 'N'): TestMo
   const flat = reshape ? b.reshape(two, reshape) : b.flatten(two);
   const hidden = b.relu(b.gemm(flat, 54, 9, 'f1'));
   b.output(b.softmax(b.linear(hidden, 9, 5, 'f2')));
-  return { name: `flatten ${reshape ?? ''}, batch ${batch}`, model: b.build(), sampleShape: [1, 12, 12], classes: 5, batchable: true };
+  return {
+    name: `flatten ${reshape ?? ''}, batch ${batch}`,
+    model: b.build(),
+    sampleShape: [1, 12, 12],
+    classes: 5,
+    batchable: true,
+  };
 }
 
 /** Two branches joined by Concat, depthwise convolution, two consumers of one group. */
@@ -80,21 +92,38 @@ export function mixing(): TestModel {
 }
 
 export function testModels(): TestModel[] {
-  return [residual(), residual(1), flattened(), flattened([-1, 54]), flattened([1, 54], 1), flattened([0, -1]), joined(), tokens(), mixing()];
+  return [
+    residual(),
+    residual(1),
+    flattened(),
+    flattened([-1, 54]),
+    flattened([1, 54], 1),
+    flattened([0, -1]),
+    joined(),
+    tokens(),
+    mixing(),
+  ];
 }
 
-export function randomData(t: Pick<TestModel, 'sampleShape' | 'classes'>, samples: number, options: { batchSize?: number | null; seed?: number; perSample?: number } = {}): Dataset {
+export function randomData(
+  t: Pick<TestModel, 'sampleShape' | 'classes'>,
+  samples: number,
+  options: { batchSize?: number | null; seed?: number; perSample?: number } = {},
+): Dataset {
   const next = numbers(options.seed ?? 42);
   const count = samples * t.sampleShape.reduce((a, b) => a * b, 1);
   const data = Float32Array.from({ length: count }, () => 2 * next());
   const perSample = options.perSample ?? 1;
   const labels = Int32Array.from({ length: samples * perSample }, () => Math.floor(((next() + 1) / 2) * t.classes));
   return makeDataset({
-    path: null, samples,
+    path: null,
+    samples,
     inputs: [{ name: 'x', type: 'float32', kind: 'rows', sampleShape: t.sampleShape, data, dataType: 'float32' }],
     labels: { values: labels, perSample, classes: t.classes },
     fingerprint: `test-${samples}-${options.seed ?? 42}`,
-    synthetic: true, warnings: [], batchSize: options.batchSize ?? null,
+    synthetic: true,
+    warnings: [],
+    batchSize: options.batchSize ?? null,
   });
 }
 
