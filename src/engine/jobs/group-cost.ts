@@ -1,5 +1,5 @@
 import type { ModelCost } from '../../graph/cost.ts';
-import { isParameter } from '../../graph/cost.ts';
+import { isParameter, parameterCount } from '../../graph/cost.ts';
 import type { Value } from '../../graph/ir.ts';
 import type { Group, Structure } from '../../units/types.ts';
 
@@ -31,9 +31,9 @@ export class GroupCosts {
     }
     const counted = new Set<unknown>();
     const count = (value: Value): void => {
-      if (!value.initializer || counted.has(value.initializer) || !isParameter(value)) return;
-      counted.add(value.initializer);
-      this.add('parameters', value.initializer.elementCount, flow.axesOf(value) ?? []);
+      if (!value.initializer || counted.has(value.initializer.storage) || !isParameter(value)) return;
+      counted.add(value.initializer.storage);
+      this.add('parameters', parameterCount(value), flow.axesOf(value) ?? []);
     };
     for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value);
     for (const layer of cost.layers)
