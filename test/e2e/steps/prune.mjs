@@ -8,7 +8,7 @@ import { accuracy, outputs, readNpz, secateur, zeroedModel } from '../verify.mjs
 const percentage = (text) => Number(/([\d.]+)/.exec(text)?.[1]) / 100;
 
 /** Slider, cut line, measured value, export, and the file that came out. */
-export async function pruneModel({ harness, workbench, editor, model }) {
+export async function pruneModel({ harness, workbench, editor, model, artifacts }) {
   const out = join(dirname(model), 'model.pruned.onnx');
   const plan = join(dirname(model), 'model.plan.json');
   const before = readFileSync(model);
@@ -66,6 +66,7 @@ export async function pruneModel({ harness, workbench, editor, model }) {
     assert.equal(await workbench.fileDialog('.onnx'), out);
     await editor.find('.report h2', { hasText: 'Exported and checked' }).waitFor({ timeout: 60_000 });
     assert.match(await read(editor.find('.proof')), /Outputs equal to the gated model/);
+    await workbench.screenshot(join(artifacts, 'report.png'));
     assert.ok(existsSync(out));
     assert.ok(readFileSync(model).equals(before), 'the original was changed');
   });
@@ -125,6 +126,7 @@ export async function pruneModel({ harness, workbench, editor, model }) {
     const heading = editor.find('h1', { hasText: 'model.pruned.onnx' });
     await heading.waitFor({ timeout: 60_000 });
     assert.match(await editor.find('table').first().innerText(), /MACs[\s\S]*accuracy[\s\S]*held out/);
+    await workbench.screenshot(join(artifacts, 'compare.png'));
     await workbench.command('View: Close Editor');
     await editor.ready();
   });

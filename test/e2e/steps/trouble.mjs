@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { read } from '../editor.mjs';
 import { until } from '../harness.mjs';
 import { enginesOf } from '../processes.mjs';
 
 /** A dying engine, files that are no models, a model that changes. */
-export async function surviveTrouble({ harness, workbench, editor, home, model }) {
+export async function surviveTrouble({ harness, workbench, editor, home, model, artifacts }) {
   await harness.check('a killed engine is reported, and everything works after a restart', async () => {
     await editor.show('ranks');
     await editor.choose('Evaluations per group', '50 000');
@@ -22,6 +23,7 @@ export async function surviveTrouble({ harness, workbench, editor, home, model }
       (await workbench.notifications()).some((text) => text.includes('killed')),
     );
     assert.equal(await editor.jobRunning(), false);
+    await workbench.screenshot(join(artifacts, 'engine-killed.png'));
     await editor.find('.banner.error').locator('vscode-button', { hasText: 'Restart engine' }).click();
     await editor.find('.banner.error').waitFor({ state: 'detached' });
     await editor.waitForData();
@@ -40,6 +42,7 @@ export async function surviveTrouble({ harness, workbench, editor, home, model }
     await message.waitFor({ timeout: 20_000 });
     const text = await read(message);
     assert.match(text, /\w{3,}.*\.$/s);
+    await workbench.screenshot(join(artifacts, 'broken-model.png'));
     assert.doesNotMatch(text, /\bat .*:\d+|undefined|\bstack\b/);
     await workbench.command('View: Close Editor');
     await workbench.tab('model.onnx').click();
