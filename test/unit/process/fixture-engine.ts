@@ -32,7 +32,8 @@ const handlers = {
   },
   plan: async () => ({ cannot: () => 'be cloned' }),
   rank: async (_params: unknown, context: JobContext) => {
-    for (let i = 0; i < 300; i++) context.progress({ fraction: i / 300, note: '', partial: { id: `g${i % 3}`, evaluations: i } as never });
+    for (let i = 0; i < 300; i++)
+      context.progress({ fraction: i / 300, note: '', partial: { id: `g${i % 3}`, evaluations: i } as never });
     await untilAborted(context);
     return { complete: false };
   },
