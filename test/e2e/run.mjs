@@ -6,7 +6,7 @@
  * --steps  runs only these, in the order of the table below (later ones need what earlier ones made)
  */
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,7 @@ import { VsCodeHost, playwright } from '../host/vscode-host.mjs';
 import { Harness, until } from './harness.mjs';
 import { Editor } from './editor.mjs';
 import { enginesOf } from './processes.mjs';
+import { secateurAt } from './verify.mjs';
 import { Workbench } from './workbench.mjs';
 import { openModel } from './steps/open.mjs';
 import { rankUnits } from './steps/rank.mjs';
@@ -82,6 +83,12 @@ try {
     }
   });
   if (installed) {
+    await harness.check('the command line in the package works', async () => {
+      const extensions = join(home, 'extensions');
+      const folder = readdirSync(extensions).find((name) => name.startsWith('secateur.secateur'));
+      const { totals } = await secateurAt(join(extensions, folder, 'dist', 'cli.mjs'), 'inspect', place.model);
+      if (!(totals.macs > 0)) throw new Error('no totals');
+    });
     // A small budget, and no early stop, so that runs are short but can be interrupted.
     host.setSettings({ 'secateur.budget': 200, 'secateur.tolerance': 0.2 });
     await host.start();

@@ -50,11 +50,15 @@ export async function accuracy(model, npz) {
   return right / dims[0];
 }
 
-/** Runs the command line of the built project and returns the JSON that it prints. */
-export async function secateur(...args) {
-  const cli = new URL('../../dist/cli.mjs', import.meta.url).pathname;
+/** Runs a command line and returns the JSON that it prints. */
+export async function secateurAt(cli, ...args) {
   const { stdout } = await promisify(execFile)(process.execPath, [cli, ...args, '--json'], { maxBuffer: 1 << 28 });
   return JSON.parse(stdout);
+}
+
+/** The command line of this folder, as it was last built. */
+export function secateur(...args) {
+  return secateurAt(new URL('../../dist/cli.mjs', import.meta.url).pathname, ...args);
 }
 
 /** Bundles zeroed.ts, which is written in TypeScript because it uses the project's reader of model files. */
