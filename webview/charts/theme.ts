@@ -10,6 +10,7 @@ export function tone(name: Tone): string {
   let value = cache.get(name);
   if (value === undefined) {
     const probe = document.createElement('span');
+    probe.style.setProperty('forced-color-adjust', 'none');
     probe.style.color = `var(--c-${name})`;
     document.body.append(probe);
     value = `rgb(${rgb(getComputedStyle(probe).color).join(', ')})`;
