@@ -1,5 +1,5 @@
 import type { AttributeProto, FunctionProto } from '../onnx/onnx_pb.ts';
-import type { Value} from './ir.ts';
+import type { Value } from './ir.ts';
 import { Graph, Node, type Attribute, type FunctionDef, type Model } from './ir.ts';
 
 /** Calls within calls beyond this are left as they are (functions must not call themselves, files can say anything). */

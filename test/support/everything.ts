@@ -1,12 +1,11 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { DataType } from '../../src/onnx/data-type.ts';
-import type {
-  TensorProtoSchema} from '../../src/onnx/onnx_pb.ts';
+import type { TensorProtoSchema } from '../../src/onnx/onnx_pb.ts';
 import {
   AttributeProto_AttributeType as Kind,
   ModelProtoSchema,
-  TensorProto_DataLocation
+  TensorProto_DataLocation,
 } from '../../src/onnx/onnx_pb.ts';
 import { numbers } from './build.ts';
 
