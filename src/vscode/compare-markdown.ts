@@ -5,7 +5,9 @@ import type { DataSpec } from '../protocol.ts';
 type Row = [keyof SideReport, string, (value: number) => string];
 
 function rowsOf({ metric, samples, holdoutSamples }: CompareReport): Row[] {
-  const value = (number: number): string => number.toPrecision(4);
+  const share = metric === 'accuracy' || metric === 'agreement';
+  const value = (number: number): string =>
+    share ? `${(number * 100).toFixed(1)} %` : String(Number(number.toPrecision(4)));
   return [
     ['bytes', 'File', (bytes) => si(bytes, 'B')],
     ['parameters', 'Parameters', (parameters) => si(parameters)],
