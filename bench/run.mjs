@@ -3,7 +3,7 @@
  * Without a name all of them run: evaluator, open-large.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import esbuild from 'esbuild';
@@ -15,7 +15,9 @@ const chosen = benchmarks.includes(first) ? [first] : benchmarks;
 const args = benchmarks.includes(first) ? rest : process.argv.slice(2);
 
 // Inside the repository, so that onnxruntime-node is found from there.
-const folder = mkdtempSync(path.join(here, '.build-'));
+const cache = path.join(here, '..', 'node_modules', '.cache');
+mkdirSync(cache, { recursive: true });
+const folder = mkdtempSync(path.join(cache, 'bench-'));
 let failed = false;
 try {
   for (const name of chosen) {

@@ -68,6 +68,8 @@ export class CrossingStore {
       await this.compute(first, Math.min(last, first + this.step));
       this.ready[block] = 1;
     }
+    // Nothing is left to compute: give the prefix's weights back.
+    if (this.complete && this.ready.every((r) => r === 1)) await this.session.release();
   }
 
   private async compute(from: number, to: number): Promise<void> {
