@@ -9,7 +9,7 @@ const CPU_BYTES = 3 * 2 ** 20;
 const GPU_BYTES = 64 * 2 ** 20;
 /** The same where a product needs many coalitions to be fast. */
 const MOST_BYTES = 128 * 2 ** 20;
-const PREFIX_BYTES = 16 * 2 ** 20;
+const PREFIX_BYTES = 4 * 2 ** 20;
 /** Multiply-accumulates of a run, so that it can be cancelled within a fraction of a second. */
 const RUN_MACS = 1e9;
 const MOST_ROWS = 65536;
