@@ -1,9 +1,9 @@
 /**
  * `npm test`: sets up everything in a fresh clone, then builds, lints, checks formatting and types, and runs the unit
- * tests and the end-to-end test in a real VS Code. The last line is `N passed, N failed` (`, N skipped` where some were).
+ * tests, the views in a browser and the end-to-end test in a real VS Code. The last line is `N passed, N failed` (`, N skipped` where some were).
  *
  *     npm test                    everything
- *     npm test -- unit types      only these steps: build lint format types unit e2e
+ *     npm test -- unit types      only these steps: build lint format types unit webview e2e
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -44,36 +44,58 @@ async function unit() {
   return counts;
 }
 
-/** Chromium for the end-to-end test: what is there, else installed with apt-get where that is possible. */
-async function haveChromium() {
+/** Path of Chromium for the end-to-end test: what is there, else installed with apt-get where that is possible. */
+async function findChromium() {
   const found = () =>
     process.env.SECATEUR_CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome'].map(which).find(Boolean);
-  if (found()) return true;
-  if (process.getuid?.() !== 0 || !which('apt-get')) return false;
+  if (found()) return found();
+  if (process.getuid?.() !== 0 || !which('apt-get')) return undefined;
   console.log('Installing Chromium with apt-get.');
   const quiet = { quiet: true, env: { DEBIAN_FRONTEND: 'noninteractive' } };
   await run('apt-get', ['update', '-qq'], quiet);
   const { code, stdout } = await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet);
   if (code !== 0) console.log(stdout.trim().split('\n').slice(-5).join('\n'));
-  return Boolean(found());
+  return found();
 }
 
-async function e2e() {
+/** Runs a script that needs a browser and the test host. @param count reads the numbers of tests from what it printed */
+async function inBrowser(script, count) {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
-    console.log('SKIPPED: the end-to-end test runs on Linux x64 only.');
+    console.log('SKIPPED: the tests in a browser run on Linux x64 only.');
     return { passed: 0, failed: 0, skipped: 1 };
   }
-  if (!(await haveChromium())) {
-    console.log(
-      'FAILED: the end-to-end test needs Chromium. Install it (apt-get install chromium) and run npm test again.',
-    );
+  const chromium = await findChromium();
+  if (!chromium) {
+    console.log('FAILED: this test needs Chromium. Install it (apt-get install chromium) and run npm test again.');
     return { passed: 0, failed: 1, skipped: 0 };
   }
-  const { code, stdout } = await node(join('test', 'e2e', 'run.mjs'), [], { tee: true });
-  const last = [...stdout.matchAll(/^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/gm)].at(-1);
-  const counts = { passed: Number(last?.[1] ?? 0), failed: Number(last?.[2] ?? 0), skipped: Number(last?.[3] ?? 0) };
-  if ((code !== 0 || !last) && counts.failed === 0) counts.failed = 1;
+  const host = await node(join('test', 'host', 'setup.mjs'), [], { tee: true });
+  if (host.code !== 0) return { passed: 0, failed: 1, skipped: 0 };
+  const env = { SECATEUR_CHROMIUM: chromium, CHROMIUM: chromium };
+  const { code, stdout } = await node(script, [], { tee: true, env });
+  const counts = count(stdout);
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
   return counts;
+}
+
+/** The views in a plain page, with a stand-in for VS Code. */
+function webview() {
+  const count = (stdout, word) => stdout.match(new RegExp(`^${word} {2,}`, 'gm'))?.length ?? 0;
+  return inBrowser(join('test', 'webview', 'checks.mjs'), (stdout) => ({
+    passed: count(stdout, 'ok'),
+    failed: count(stdout, 'FAIL'),
+    skipped: 0,
+  }));
+}
+
+/** The packaged extension in a real VS Code. */
+function e2e() {
+  return inBrowser(join('test', 'e2e', 'run.mjs'), (stdout) => {
+    const last = [...stdout.matchAll(/^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/gm)].at(-1);
+    return last
+      ? { passed: Number(last[1]), failed: Number(last[2]), skipped: Number(last[3] ?? 0) }
+      : { passed: 0, failed: 1, skipped: 0 };
+  });
 }
 
 const steps = {
@@ -89,6 +111,7 @@ const steps = {
       [bin('typescript/bin/tsc'), ['--noEmit', '-p', 'webview']],
     ]),
   unit,
+  webview,
   e2e,
 };
 
