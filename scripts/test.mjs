@@ -1,6 +1,7 @@
 /**
  * `npm test`: sets up everything in a fresh clone, then builds, lints, checks formatting and types, and runs the unit
- * tests, the views in a browser and the end-to-end test in a real VS Code. The last line is `N passed, N failed` (`, N skipped` where some were).
+ * tests, the tests of the views in a browser and the end-to-end test in a real VS Code. The last line is
+ * `N passed, N failed` (`, N skipped` where some were).
  *
  *     npm test                    everything
  *     npm test -- unit types      only these steps: build lint format types unit webview e2e
