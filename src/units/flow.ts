@@ -101,7 +101,10 @@ export class Flow {
     return this.layouts;
   }
 
-  /** Sets the axes of an output. A rank that does not agree with the inferred shape is a bug of a rule: freezes. */
+  /**
+   * Sets the axes of an output. A rank that does not agree with the inferred shape is a bug of a rule: freezes.
+   * A unit that is alone on an axis stays: without it the axis would be empty, and broadcast no longer.
+   */
   setAxes(node: Node, output: number, axes: Axis[]): void {
     const value = node.outputs[output];
     if (!value) return;
@@ -117,6 +120,11 @@ export class Flow {
         return `comes from ${describe(node)}`;
       });
     }
+    axes = axes.map((axis) => {
+      if (typeof axis === 'string' || axis.length > 1) return axis;
+      this.freeze(axis, `is alone on an axis of ${describe(node)}`);
+      return 'has one position';
+    });
     this.layouts.set(value, axes);
   }
 

@@ -6,7 +6,7 @@ import type { Labels } from './atoms.ts';
 type Entry = number | { labels: Labels };
 
 /**
- * Lets the shape operand of a node (Reshape's shape, Expand's shape, Resize's sizes) follow the axes of its output:
+ * Lets the shape operand of a node (Reshape's shape, Resize's sizes) follow the axes of its output:
  * registers the rewrite, or freezes the axes when the shape cannot be stated as a constant.
  * @param axes axes of the node's output, one per entry of the operand
  */
@@ -21,6 +21,8 @@ export function prunableShape(node: Node, flow: Flow, input: number, axes: reado
     const labelled = entries.filter((e): e is { labels: Labels } => typeof e !== 'number');
     if (labelled.every((e) => kept.count(e.labels) === e.labels.length)) return;
     const dims = entries.map((e) => (typeof e === 'number' ? e : kept.count(e.labels)));
+    // An entry 0 below copies a size.
+    copy.attributes.delete('allowzero');
     copy.setInput(
       input,
       copy.graph.addInitializer(`${copy.outputs[0]!.name}_shape`, Tensor.fromInt64('', [dims.length], dims)),
@@ -40,9 +42,9 @@ function shapeEntries(node: Node, flow: Flow, input: number, axes: readonly Axis
     if (given !== undefined && (given !== 0 || copies)) return given;
     const dim = after?.[i];
     if (typeof dim === 'number') return dim;
-    if (node.opType === 'Expand') return 1;
     return copies && dim !== null && before[i] === dim ? 0 : -1;
   });
+  if (node.int('allowzero', 0) && operand?.includes(0)) return `is reshaped by ${describe(node)} to an empty shape`;
   const open = entries.filter((e) => e === -1).length;
   if (open > 1 || (open > 0 && node.opType !== 'Reshape') || (node.opType === 'Resize' && entries.includes(0))) {
     return `is reshaped by ${describe(node)} to a shape that is computed while running`;

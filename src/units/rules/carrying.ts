@@ -29,7 +29,9 @@ function batchNorm(node: Node, flow: Flow): void {
   let channels = x[1];
   for (let i = 1; i < 5; i++) {
     const p = flow.axes(node, i);
-    if (p?.length === 1) channels = flow.unite(channels, p[0]);
+    // Opset 7 and 8 with spatial = 0 normalise each position of a sample alone: [C, H, W].
+    if (p?.length !== 1) return flow.barrier(node, `feeds ${describe(node)}, whose parameters are not one per channel`);
+    channels = flow.unite(channels, p[0]);
   }
   flow.setAxes(node, 0, [x[0], channels, ...x.slice(2)]);
   node.outputs.forEach((value, i) => i > 0 && value && flow.setAxes(node, i, [channels]));
@@ -102,11 +104,10 @@ function quantize(node: Node, flow: Flow): void {
   const out = [...x];
   if (scale.length === 1 && node.inputs[1]?.type?.shape?.[0] !== 1) {
     const axis = axisIndex(node.int('axis', 1), x.length);
-    if (axis < out.length) {
-      for (let i = 1; i < node.inputs.length; i++) {
-        const p = flow.axes(node, i);
-        if (p?.length === 1) out[axis] = flow.unite(out[axis], p[0]);
-      }
+    if (axis >= out.length) return flow.barrier(node, `feeds ${describe(node)}, whose scales fit no axis`);
+    for (let i = 1; i < node.inputs.length; i++) {
+      const p = flow.axes(node, i);
+      if (p?.length === 1) out[axis] = flow.unite(out[axis], p[0]);
     }
   }
   flow.setAxes(node, 0, out);
@@ -130,8 +131,11 @@ function resize(node: Node, flow: Flow): void {
   });
   fixSpatial(node, flow, x);
   flow.setAxes(node, 0, out);
-  // A `sizes` operand names the channel count too.
-  if (node.inputs[3]) prunableShape(node, flow, 3, out);
+  // A `sizes` operand names the channel count too, unless the attribute `axes` says of which axes it speaks.
+  const named = node.ints('axes');
+  if (node.inputs[3] && !named) prunableShape(node, flow, 3, out);
+  else if (node.inputs[3])
+    for (const axis of named!) flow.freeze(x[axisIndex(axis, x.length)], `is resized by ${describe(node)}`);
 }
 
 /** Pad: carried along axes that are not padded. */

@@ -45,6 +45,11 @@ function conv(node: Node, flow: Flow): void {
     const inLabels = flow.labels(x[1], inputs);
     const outLabels = flow.labels(w[0], outputs);
     flow.freeze(w[1], 'is cut block by block');
+    const stored = node.inputs[1]!;
+    if (!stored.initializer || stored.isGraphInput) {
+      const reason = `passes ${describe(node)}, a grouped convolution whose weights are computed`;
+      [inLabels, outLabels].forEach((labels) => flow.freeze(labels, reason));
+    }
     flow.blocks.push({ node, labels: inLabels, blocks: groups }, { node, labels: outLabels, blocks: groups });
     flow.contract(node, 0, 1);
     flow.produce(node, 1, 0);
@@ -81,7 +86,7 @@ function convTranspose(node: Node, flow: Flow): void {
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
   }
   const groups = node.int('group', 1);
-  if (groups !== 1 && weight[1] !== 1)
+  if (groups !== 1 && (weight[1] !== 1 || weight[0] !== groups))
     return flow.barrier(node, `feeds ${describe(node)}, a grouped transposed convolution`);
   fixSpatial(node, flow, x);
   fixSpatial(node, flow, w);
