@@ -19,6 +19,7 @@ import type { Group, KeepSets, Structure } from '../units/types.ts';
 export function pruneModel(structure: Structure, keep: KeepSets): { model: Model; shrunkOutputs: string[] } {
   const removed = removedClasses(structure, keep);
   const kept = keptPositions(structure, removed);
+  checkNothingEmpty(structure, kept);
   const clone = cloneModel(structure.model);
   const { model } = clone;
 
@@ -85,6 +86,19 @@ function removedClasses(structure: Structure, keep: KeepSets): Set<number> {
     });
   }
   return removed;
+}
+
+/** Runtimes compute anything but zero with empty axes: an axis keeps at least one of its positions. */
+function checkNothingEmpty(structure: Structure, kept: Kept): void {
+  for (const [value, axes] of structure.flow.tracked) {
+    const empty = axes.some((labels) => typeof labels !== 'string' && labels.length > 0 && kept.count(labels) === 0);
+    if (!empty) continue;
+    throw new SecateurError(
+      'usage',
+      `Nothing would be left of ${value.name}, which holds some of a group's units only.`,
+      'Keep at least one of its units.',
+    );
+  }
 }
 
 function checkKeepSet(group: Group, units: readonly number[]): Set<number> {

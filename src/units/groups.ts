@@ -2,6 +2,7 @@ import type { Node } from '../graph/ir.ts';
 import type { UnitKind } from '../formats.ts';
 import type { BlockConstraint, Flow, Production } from './flow.ts';
 import type { Labels } from './atoms.ts';
+import { findParts } from './parts.ts';
 import type { GateSite, Group } from './types.ts';
 
 /**
@@ -11,10 +12,20 @@ import type { GateSite, Group } from './types.ts';
  */
 export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n: Node) => number): Group[] {
   const productions = flow.productions.filter((p) => p.labels.length > 1).sort((a, b) => order(a.node) - order(b.node));
-  const constraints = settleBlocks(flow, productions);
-  const components = connect(flow, productions, constraints);
+  let constraints = settleBlocks(flow, productions);
+  let components = connect(flow, productions, constraints);
+  for (let partial; (partial = partialConstraint(flow, components, constraints));) {
+    coarsen(flow, partial);
+    constraints = settleBlocks(flow, productions);
+    components = connect(flow, productions, constraints);
+  }
   const index = new UnitIndex(flow, components);
   const sites = gateSites(flow, index, components.length, order);
+  const parts = findParts(
+    flow,
+    (atom) => index.place(atom),
+    index.atoms.map((a) => a.length),
+  );
   const taken = new Set<string>();
   return components.map((members, c) => {
     const stem = layerName(members[0].node);
@@ -24,6 +35,7 @@ export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n
     const group = buildGroup(flow, index, c, members, sites[c]);
     const constraint = constraints.find((k) => index.group(k.labels[0]) === c);
     if (constraint) group.blocks = blocksOf(index, constraint, c);
+    if (parts[c].length) group.parts = parts[c];
     return { ...group, id };
   });
 }
@@ -57,6 +69,10 @@ class UnitIndex {
 
   group(atom: number): number {
     return this.groupOf[this.flow.atoms.find(atom)];
+  }
+  place(atom: number): { group: number; unit: number } {
+    const root = this.flow.atoms.find(atom);
+    return { group: this.groupOf[root], unit: this.unitOf[root] };
   }
   /** For each label the unit of group `c`, −1 where it is another's. */
   units(labels: Labels, c: number): Int32Array {
@@ -166,6 +182,21 @@ function settleBlocks(flow: Flow, productions: Production[]): BlockConstraint[] 
     }
     if (!changed) return kept;
   }
+}
+
+/** A constraint that speaks of some units of a group only: blocks are those of a whole group. */
+function partialConstraint(
+  flow: Flow,
+  components: Production[][],
+  constraints: BlockConstraint[],
+): BlockConstraint | undefined {
+  const size = new Map<number, number>();
+  for (const members of components) {
+    const roots = new Set(members.flatMap((p) => [...p.labels].map((a) => flow.atoms.find(a))));
+    roots.forEach((r) => size.set(r, roots.size));
+  }
+  // Each unit is named once: what is left of `settleBlocks` are partitions.
+  return constraints.find((c) => c.labels.length !== size.get(flow.atoms.find(c.labels[0])));
 }
 
 function constraintKind(flow: Flow, c: BlockConstraint): 'even' | 'partition' | 'mixed' {

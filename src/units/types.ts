@@ -32,6 +32,8 @@ export interface Group {
    * Undefined: any keep-set.
    */
   blocks?: number[][];
+  /** Sets of units of which at least one each must stay, where there are any (the outputs of a Split, say). */
+  parts?: number[][];
   /** For each unit an atom of the flow analysis that stands for it. */
   atoms: Int32Array;
   /** Producing weight slices, for magnitude: which positions along `axis` of input `input` of `node` belong to a unit. */

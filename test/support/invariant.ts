@@ -26,15 +26,18 @@ export async function openSession(model: Model, optimise = true): Promise<ort.In
 
 type Outputs = Record<string, ort.Tensor>;
 
-/** A random keep-set of about `share` of the units, at least one, block constraints respected. */
+/** A random keep-set of about `share` of the units, at least one, block constraints and parts respected. */
 export function randomKeep(group: Group, share: number, random: () => number): number[] {
   const blocks = group.blocks ?? [Array.from({ length: group.size }, (_, i) => i)];
-  const count = Math.max(1, Math.round(blocks[0].length * share));
-  const keep = blocks.flatMap((block) => {
-    const pool = [...block];
-    return Array.from({ length: count }, () => pool.splice(Math.floor(random() * pool.length), 1)[0]);
-  });
-  return keep.sort((a, b) => a - b);
+  let count = Math.max(1, Math.round(blocks[0].length * share));
+  for (let tries = 1; ; tries++) {
+    const keep = blocks.flatMap((block) => {
+      const pool = [...block];
+      return Array.from({ length: count }, () => pool.splice(Math.floor(random() * pool.length), 1)[0]);
+    });
+    if (!group.parts?.some((part) => !part.some((unit) => keep.includes(unit)))) return keep.sort((a, b) => a - b);
+    if (tries % 20 === 0) count++;
+  }
 }
 
 /** Seeded inputs for a model; symbolic dims get 2 (batch) or 8. */

@@ -2,7 +2,7 @@ import type { Allocation, GroupRanks, TargetKind } from '../../formats.ts';
 import type { Group } from '../../units/types.ts';
 
 /** What planning needs to know of a group; `Group` and `GroupInfo` both fit. */
-export type PlannableGroup = Pick<Group, 'id' | 'size' | 'prunable' | 'reason' | 'blocks'> & {
+export type PlannableGroup = Pick<Group, 'id' | 'size' | 'prunable' | 'reason' | 'blocks' | 'parts'> & {
   /** Nodes or names of nodes; freeze patterns are matched against them. */
   layers: readonly (string | { name: string })[];
 };
