@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';
+import { ladder } from '../../../src/pruning/plan/ladder.ts';
+import { pruneModel } from '../../../src/pruning/surgery.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { builder, subgraph, type Builder } from '../../support/build.ts';
 import { checkInvariant } from '../../support/invariant.ts';
@@ -283,5 +285,45 @@ describe('corner cases of the rules, each prunable group held against the gated 
   t('zero size', [8], (b) => {
     const x = b.linear(b.input('x', ['N', 6]), 6, 8, 'fc');
     return b.linear(b.concat([x, b.floats([], [1, 0])], 1), 8, 3, 'head');
+  });
+  t(
+    'sizes of a Split by attribute and negative axis',
+    [8],
+    (b) => {
+      const [p, q] = b.nodes('Split', [stem(b)], { axis: -3, split: [3, 5] }, 2);
+      return [head(b, p, 3), b.conv(q, 5, 2)];
+    },
+    { opset: 11 },
+  );
+  t(
+    'uneven Split by num_outputs',
+    [8],
+    (b) => {
+      const [p, q, r] = b.nodes('Split', [stem(b)], { axis: 1, num_outputs: 3 }, 3);
+      return [head(b, p, 3), b.conv(q, 3, 2), b.conv(r, 2, 2)];
+    },
+    { opset: 18 },
+  );
+  t('transposed convolutions in groups that are not depthwise', [], (b) =>
+    head(b, b.op('ConvTranspose', [stem(b), b.weight([8, 1, 2, 2])], { group: 4 }), 4),
+  );
+  t('channel shuffle, then halves', [4, 4], (b) => {
+    const y = b.transpose(b.reshape(stem(b), [0, 2, 4, 8, 8]), [0, 2, 1, 3, 4]);
+    const [p, q] = b.nodes('Split', [b.reshape(y, [0, 8, 8, 8]), b.ints([4, 4])], { axis: 1 }, 2);
+    return head(b, b.concat([p, b.conv(q, 4, 4, [1, 1])]), 8);
+  });
+
+  it('names the parts of a group, and surgery refuses to empty one', () => {
+    const b = builder();
+    const [p, q] = b.nodes('Split', [stem(b), b.ints([3, 5])], { axis: 1 }, 2);
+    b.output(b.conv(p, 3, 2), b.conv(q, 5, 2));
+    const s = analyseStructure(b.build());
+    expect(s.groups[0].parts).toEqual([
+      [0, 1, 2],
+      [3, 4, 5, 6, 7],
+    ]);
+    expect(() => pruneModel(s, new Map([['stem', [3, 4, 7]]]))).toThrow(/Nothing would be left/);
+    const rungs = ladder(s.groups[0], [0, 1, 2, 3, 4, 5, 6, 7], 0, 1);
+    expect(rungs.map((r) => r.units)).toEqual([[0], [1], [3], [4], [5], [6]]);
   });
 });
