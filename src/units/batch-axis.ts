@@ -4,9 +4,9 @@ import { opsetVersion, type Dim, type Graph, type Model, type Node, type Value }
 import { inferShapes, type ShapeInfo } from '../graph/shapes/index.ts';
 import { DataType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
-import { FREE, RULES, type BatchState, type SizeEntry } from './batch-rules.ts';
+import { FREE, RULES, type BatchState, type SizeEntry } from './batch-rules/index.ts';
 
-export type { BatchState } from './batch-rules.ts';
+export type { BatchState } from './batch-rules/index.ts';
 
 /** Name of the symbol that stands for the number of rows in a freed model. */
 export const ROWS = 'secateur_rows';
