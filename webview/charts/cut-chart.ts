@@ -207,7 +207,7 @@ export class CutChart {
   }
 }
 
-/** Smallest and largest of sorted scores. */
+/** Smallest and largest score. */
 function extremes(scores: readonly number[]): [number, number] {
-  return scores.length ? [scores[scores.length - 1], scores[0]] : [0, 0];
+  return scores.reduce<[number, number]>(([low, high], s) => [Math.min(low, s), Math.max(high, s)], [0, 0]);
 }

@@ -8,14 +8,16 @@ export interface CutGroup {
   size: number;
   /** Unit indices, the best first. A cut keeps a prefix. */
   order: number[];
-  /** Scores in that order. */
+  /** Scores in that order, for drawing. */
   scores: number[];
+  /** What each unit counts in plans, in that order: its score, or just below the lowest for a unit without effect. */
+  worth: number[];
   /** Lengths of the prefix that a cut may keep, ascending; the last is `size`. Blocks and rounding thin them out. */
   stops: number[];
 }
 
 /**
- * Units best first. With blocks a cut keeps equally many of each block: the t-th best of all blocks stand together.
+ * Units best first; those that changed nothing in any coalition come last, as a score below 0 may be noise. With blocks a cut keeps equally many of each block: the t-th best of all blocks stand together.
  */
 export function cutGroup(
   group: Pick<GroupInfo, 'id' | 'size'> & { blocks?: number[][] },
@@ -24,7 +26,12 @@ export function cutGroup(
 ): CutGroup {
   const score = new Float64Array(group.size);
   for (const u of ranks?.units ?? []) if (u.index < group.size) score[u.index] = Number.isFinite(u.score) ? u.score : 0;
-  const best = (a: number, b: number): number => score[b] - score[a] || a - b;
+  const worth = score.slice();
+  const lowest = score.reduce((a, b) => Math.min(a, b), 0);
+  for (const u of ranks?.units ?? []) {
+    if (u.index < group.size && u.score === 0 && u.stderr === 0) worth[u.index] = lowest * (1 + 1e-9);
+  }
+  const best = (a: number, b: number): number => worth[b] - worth[a] || a - b;
   const blocks = group.blocks?.length ? group.blocks.map((b) => [...b].sort(best)) : null;
   const each = blocks ? blocks.length : 1;
   let order: number[];
@@ -41,7 +48,14 @@ export function cutGroup(
     if (roundTo <= 1 || (t * each) % roundTo === 0) stops.push(t * each);
   }
   stops.push(group.size);
-  return { id: group.id, size: group.size, order, scores: order.map((i) => score[i]), stops };
+  return {
+    id: group.id,
+    size: group.size,
+    order,
+    scores: order.map((i) => score[i]),
+    worth: order.map((i) => worth[i]),
+    stops,
+  };
 }
 
 /** Nearest allowed number of kept units. */
@@ -222,14 +236,14 @@ export class Sweep {
   private ladder(g: CutGroup, number: number): Step[] {
     const steps: Step[] = [];
     if (this.options.frozen.has(g.id)) return steps;
-    const total = g.scores.reduce((sum, s) => sum + Math.abs(s), 0);
+    const total = g.worth.reduce((sum, s) => sum + Math.abs(s), 0);
     const scale = this.options.comparable || !(total > 0) ? 1 : 1 / total;
     const floor = Math.max(1, this.options.minKeep * g.size - 1e-9);
     let from = g.size;
     for (let s = g.stops.length - 2; s >= 0 && g.stops[s] >= floor; s--) {
       const kept = g.stops[s];
       let score = 0;
-      for (let i = kept; i < from; i++) score += g.scores[i];
+      for (let i = kept; i < from; i++) score += g.worth[i];
       steps.push({ group: number, from, kept, score: score * scale });
       from = kept;
     }

@@ -10,6 +10,9 @@ import type { PlannableGroup } from './types.ts';
  * activations and random scores mean nothing across groups: they are divided by the sum of the absolute scores of
  * their group, so that every group as a whole is worth 1, as it would be worth v(N) − v(∅) in Shapley values. (Dividing
  * by the mean instead empties groups of few, expensive units first.)
+ *
+ * Units that changed nothing in any coalition that was tried (score and standard error are 0) count as the least
+ * important of their group: to take them is free by measurement, while a score below 0 may be noise.
  * @param messages receives a sentence for each group that is left whole because ranks are missing
  */
 export function planScores(
@@ -48,8 +51,16 @@ export function planScores(
 function scoresByUnit(ranks: GroupRanks, size: number): Float64Array | undefined {
   const scores = new Float64Array(size).fill(NaN);
   for (const unit of ranks.units) if (unit.index < size) scores[unit.index] = unit.score;
-  return scores.some((score) => Number.isNaN(score)) ? undefined : scores;
+  if (scores.some((score) => Number.isNaN(score))) return undefined;
+  const lowest = scores.reduce((a, b) => Math.min(a, b), 0);
+  for (const unit of ranks.units) {
+    if (unit.index < size && unit.score === 0 && unit.stderr === 0) scores[unit.index] = lowest * BELOW;
+  }
+  return scores;
 }
+
+/** What makes a score below 0 a hair lower. */
+const BELOW = 1 + 1e-9;
 
 function relative(scores: Float64Array): Float64Array {
   const total = scores.reduce((sum, score) => sum + Math.abs(score), 0);

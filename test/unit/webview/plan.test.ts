@@ -67,7 +67,10 @@ function model(seed: number): { groups: GroupInfo[]; terms: CostTerm[]; ranks: R
         value: null,
         evaluations: 0,
         seconds: 0,
-        units: Array.from({ length: g.size }, (_, index) => ({ index, score: next() - 0.15 })),
+        // Some units without any effect among noisy ones.
+        units: Array.from({ length: g.size }, (_, index) =>
+          index % 5 === 3 ? { index, score: 0, stderr: 0 } : { index, score: next() - 0.15, stderr: 0.1 },
+        ),
       })),
   };
   return { groups, terms, ranks };
