@@ -48,6 +48,8 @@ export interface GroupInfo {
   reason?: string;
   /** Units by block, where a keep-set must keep equally many of each (grouped Conv, GroupNorm). */
   blocks?: number[][];
+  /** Sets of units of which one each must stay, where there are any (the outputs of a Split, say). */
+  parts?: number[][];
 }
 
 export interface PortInfo {

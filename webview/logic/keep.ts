@@ -17,10 +17,12 @@ export interface CutGroup {
 }
 
 /**
- * Units best first; those that changed nothing in any coalition come last, as a score below 0 may be noise. With blocks a cut keeps equally many of each block: the t-th best of all blocks stand together.
+ * Units best first; those that changed nothing in any coalition come last, as a score below 0 may be noise. With blocks
+ * a cut keeps equally many of each block: the t-th best of all blocks stand together. With parts the best unit of each
+ * stands in front, and every cut keeps it.
  */
 export function cutGroup(
-  group: Pick<GroupInfo, 'id' | 'size'> & { blocks?: number[][] },
+  group: Pick<GroupInfo, 'id' | 'size'> & { blocks?: number[][]; parts?: number[][] },
   ranks: Pick<GroupRanks, 'units'> | undefined,
   roundTo: number,
 ): CutGroup {
@@ -31,7 +33,9 @@ export function cutGroup(
   for (const u of ranks?.units ?? []) {
     if (u.index < group.size && u.score === 0 && u.stderr === 0) worth[u.index] = lowest * (1 + 1e-9);
   }
-  const best = (a: number, b: number): number => worth[b] - worth[a] || a - b;
+  const stays = bestOfParts(group.parts ?? [], worth);
+  const early = (unit: number): number => (stays.has(unit) ? 0 : 1);
+  const best = (a: number, b: number): number => early(a) - early(b) || worth[b] - worth[a] || a - b;
   const blocks = group.blocks?.length ? group.blocks.map((b) => [...b].sort(best)) : null;
   const each = blocks ? blocks.length : 1;
   let order: number[];
@@ -43,8 +47,9 @@ export function cutGroup(
     order = Array.from({ length: group.size }, (_, i) => i).sort(best);
   }
   const smallest = blocks ? Math.min(...blocks.map((b) => b.length)) : group.size;
+  const least = Math.max(1, ...(blocks ?? [order]).map((units) => units.filter((unit) => stays.has(unit)).length));
   const stops: number[] = [];
-  for (let t = 1; t <= smallest && t * each < group.size; t++) {
+  for (let t = least; t <= smallest && t * each < group.size; t++) {
     if (roundTo <= 1 || (t * each) % roundTo === 0) stops.push(t * each);
   }
   stops.push(group.size);
@@ -56,6 +61,16 @@ export function cutGroup(
     worth: order.map((i) => worth[i]),
     stops,
   };
+}
+
+/** A unit of each part that goes last: its best one, unless another part has one that is in both. */
+function bestOfParts(parts: readonly (readonly number[])[], worth: ArrayLike<number>): Set<number> {
+  const stays = new Set<number>();
+  for (const part of parts) {
+    if (part.some((unit) => stays.has(unit))) continue;
+    stays.add(part.reduce((best, unit) => (worth[unit] > worth[best] ? unit : best)));
+  }
+  return stays;
 }
 
 /** Nearest allowed number of kept units. */

@@ -99,6 +99,7 @@ function describeGroup(group: Group, structure: Structure, costs: GroupCosts): G
     prunable: group.prunable,
     ...(group.reason ? { reason: group.reason } : {}),
     ...(group.blocks ? { blocks: group.blocks } : {}),
+    ...(group.parts ? { parts: group.parts } : {}),
   };
 }
 

@@ -16,7 +16,7 @@ export class DifferenceMeter {
 
   /** @throws RangeError when the shapes differ: that is for the caller to explain */
   add(name: string, a: HostTensor, b: HostTensor): void {
-    if (a.data.length !== b.data.length)
+    if (a.dims.join() !== b.dims.join())
       throw new RangeError(`${name}: [${a.dims.join(', ')}] against [${b.dims.join(', ')}]`);
     const entry = this.outputs.get(name) ?? { difference: 0, magnitude: 0 };
     const [x, y] = [toFloat64(a), toFloat64(b)];
@@ -40,10 +40,10 @@ export class DifferenceMeter {
     };
   }
 
-  /** The worst of all outputs, each figure by itself. */
-  worst(): Difference & { output: string | null } {
+  /** The worst of all outputs, or of those named, each figure by itself. */
+  worst(of: readonly string[] = this.names): Difference & { output: string | null } {
     let worst: Difference & { output: string | null } = { maxAbsDiff: 0, maxRelDiff: 0, output: null };
-    for (const name of this.outputs.keys()) {
+    for (const name of of) {
       const one = this.of(name);
       worst = {
         maxAbsDiff: Math.max(worst.maxAbsDiff, one.maxAbsDiff),

@@ -64,6 +64,8 @@ export async function checkEquivalence(input: EquivalenceInput): Promise<Equival
   const meter = new DifferenceMeter();
   const noise = new DifferenceMeter();
   const opened = new DifferenceMeter();
+  /** Outputs of whole numbers or truth values. */
+  const exactOutputs = new Set<string>();
   let samples = 0;
   try {
     const prunedSession = await open(input.pruned, optimize);
@@ -75,6 +77,8 @@ export async function checkEquivalence(input: EquivalenceInput): Promise<Equival
       if (input.signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled; nothing was written.');
       const { feeds } = batch;
       const reference = await gatedSession.run({ ...feeds, ...gates });
+      for (const [name, value] of Object.entries(reference))
+        if (!/float|double/.test(value.type)) exactOutputs.add(name);
       addAll(meter, await prunedSession.run(feeds), reference, input.shrunkOutputs);
       const original = await plain.run(feeds);
       addAll(noise, await optimised.run(feeds), original, []);
@@ -87,13 +91,19 @@ export async function checkEquivalence(input: EquivalenceInput): Promise<Equival
     for (const session of sessions) await session.release().catch(() => undefined);
   }
 
-  const tolerance = Math.max(
-    LEAST_TOLERANCE,
-    10 * finite(noise.worst().maxRelDiff),
-    isHalf(structure.model) ? HALF_TOLERANCE : 0,
-    quantised ? QUANTISATION_STEP : 0,
-  );
-  const { maxAbsDiff, maxRelDiff, output } = meter.worst();
+  // An index that flips by rounding noise (ArgMax, TopK) must not widen what is allowed to the numbers: where there are
+  // float outputs they are judged by their own noise, and stand for the model in the report.
+  const exact = meter.names.filter((name) => exactOutputs.has(name));
+  const judged = exact.length < meter.names.length ? meter.names.filter((name) => !exactOutputs.has(name)) : exact;
+  const toleranceOf = (names: readonly string[]): number =>
+    Math.max(
+      LEAST_TOLERANCE,
+      10 * finite(noise.worst(names).maxRelDiff),
+      isHalf(structure.model) ? HALF_TOLERANCE : 0,
+      quantised ? QUANTISATION_STEP : 0,
+    );
+  const tolerance = toleranceOf(judged);
+  const { maxAbsDiff, maxRelDiff, output } = meter.worst(judged);
   if (meter.names.length === 0)
     throw new SecateurError(
       'check-failed',
@@ -107,7 +117,15 @@ export async function checkEquivalence(input: EquivalenceInput): Promise<Equival
       'Nothing was written. Please report this model.',
     );
   }
-  const self = opened.worst();
+  const indices = meter.worst(exact);
+  if (!(indices.maxRelDiff <= toleranceOf(exact))) {
+    throw new SecateurError(
+      'check-failed',
+      `The pruned model does not equal the gated original: the whole numbers of output '${indices.output}' differ.`,
+      'Nothing was written. Please report this model.',
+    );
+  }
+  const self = opened.worst(judged);
   if (!(self.maxRelDiff <= tolerance)) {
     throw new SecateurError(
       'check-failed',

@@ -26,7 +26,13 @@ function model(seed: number): { groups: GroupInfo[]; terms: CostTerm[]; ranks: R
   const groups = [
     group('a', 12),
     group('b', 16, { blocks: [Array.from({ length: 8 }, (_, i) => i), Array.from({ length: 8 }, (_, i) => i + 8)] }),
-    group('c', 9),
+    group('c', 9, {
+      parts: [
+        [0, 1, 2],
+        [2, 3],
+        [7, 8],
+      ],
+    }),
     group('out', 4, { prunable: false, reason: 'model output' }),
   ];
   const term = (layer: string, cost: number, ...factors: [number, ...[string, number][]][]): CostTerm => ({
@@ -170,7 +176,9 @@ describe('keep-sets', () => {
     const m = model(3);
     const sweep = sweepOf(m, 'keep-macs', 'global', 0, 1, []);
     const smallest = sweep.keepFor('keep-macs', 0);
-    expect(Object.values(smallest).map((k) => k.length)).toEqual([1, 2, 1]);
+    // One unit of each block of b, and of each part of c.
+    expect(Object.values(smallest).map((k) => k.length)).toEqual([1, 2, 3]);
+    for (const part of m.groups[2].parts!) expect(smallest.c.some((unit) => part.includes(unit))).toBe(true);
     expect(sweep.smallest('keep-macs')).toBeLessThan(0.1);
     expect(sweep.keepFor('keep-macs', 1).a).toHaveLength(12);
   });
