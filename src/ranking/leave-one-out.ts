@@ -1,6 +1,5 @@
-import { SecateurError } from '../errors.ts';
 import { cancelled, evaluateInBatches, fullCoalition, isCancellation } from './coalitions.ts';
-import { requireGame } from './require.ts';
+import { requireFit, requireGame } from './require.ts';
 import { groupRanks, secondsSince } from './result.ts';
 import type { RankMethod, RankOutcome, RankState } from './types.ts';
 
@@ -82,11 +81,5 @@ function readState(resume: RankState | undefined, n: number): LeaveOneOutState |
     state.values.length <= n + 2 &&
     state.values.every((v) => Number.isFinite(v)) &&
     Number.isFinite(state.seconds);
-  if (!fits)
-    throw new SecateurError(
-      'bad-data',
-      'The saved state of the ranking does not fit the group.',
-      'Rank it anew, without resuming.',
-    );
-  return state;
+  return requireFit(state, fits);
 }

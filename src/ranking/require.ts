@@ -21,3 +21,13 @@ export function requireActivations(method: MethodName, context: RankContext): Ac
     throw new SecateurError('internal', `Method ${method} needs the activations of group '${context.group.id}'.`);
   return context.activations;
 }
+
+/** A saved state as what it should be, once the checks of its method have passed. @throws SecateurError 'bad-data' when they have not */
+export function requireFit<T>(state: T, fits: boolean): T {
+  if (fits) return state;
+  throw new SecateurError(
+    'bad-data',
+    'The saved state of the ranking does not fit the group.',
+    'Rank it anew, without resuming.',
+  );
+}

@@ -2,6 +2,7 @@ import { SecateurError } from '../../errors.ts';
 import type { MetricName } from '../../formats.ts';
 import type { TypedArray } from '../../runtime/host-tensor.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { labelsFor, wrongCount } from '../metrics/evaluate.ts';
 import { logDistribution, positions, topAnswer } from '../metrics/numeric.ts';
 import { outOfRange } from '../metrics/reading.ts';
 import { readingsOf, type Reference } from '../metrics/reference.ts';
@@ -81,30 +82,15 @@ export function metricTerms(
 }
 
 function labelTerm(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', reading: OutputReading): Term {
-  const { labels, labelsPerSample } = dataset;
-  if (!labels)
-    throw new SecateurError(
-      'usage',
-      `The metric ${metric} needs labels, and the data have none.`,
-      'Use kl, mse or agreement.',
-    );
-  if (reading.reading === 'regression')
-    throw new SecateurError(
-      'usage',
-      `The metric ${metric} needs a classifier, but the output ${reading.output} is read as numbers.`,
-      'Use mse.',
-    );
+  const { labelsPerSample } = dataset;
+  const labels = labelsFor(dataset, metric, reading);
   return {
     reading,
     metric: metric === 'accuracy' ? 'match' : 'likelihood',
     weight: 1,
     target: (dims, batch) => {
       const layout = rowLayout(dims, batch, reading);
-      if (layout.positions !== labelsPerSample)
-        throw new SecateurError(
-          'bad-data',
-          `The output ${reading.output} gives ${layout.positions} answers per sample, but the data have ${labelsPerSample} labels.`,
-        );
+      if (layout.positions !== labelsPerSample) throw wrongCount(reading, layout.positions, labelsPerSample);
       const classes = reading.reading.startsWith('binary') ? 2 : layout.classes;
       return BigInt64Array.from(labels as ArrayLike<number> as number[], (label, i) => {
         if (!(Number.isInteger(label) && label >= 0 && label < classes))

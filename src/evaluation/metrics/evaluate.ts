@@ -83,9 +83,16 @@ export function sampleMeasure(
   return referenceMeasure(dataset, metric, reading, reference);
 }
 
-function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', reading: OutputReading): Measure {
-  const { labels, labelsPerSample } = dataset;
-  if (!labels)
+/**
+ * The labels of a data set for a metric that compares classes.
+ * @throws SecateurError 'usage' when there are none, or the output is not read as classes
+ */
+export function labelsFor(
+  dataset: Dataset,
+  metric: 'accuracy' | 'cross-entropy',
+  reading: OutputReading,
+): NonNullable<Dataset['labels']> {
+  if (!dataset.labels)
     throw new SecateurError(
       'usage',
       `The metric ${metric} needs labels, and the data have none.`,
@@ -97,17 +104,27 @@ function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', re
       `The metric ${metric} needs a classifier, but the output ${reading.output} is read as numbers.`,
       'Use mse.',
     );
+  return dataset.labels;
+}
+
+/** The sentence for an output that gives another number of answers per sample than there are labels. */
+export function wrongCount(reading: OutputReading, answers: number, labels: number): SecateurError {
+  return new SecateurError(
+    'bad-data',
+    `The output ${reading.output} gives ${answers} answers per sample, but the data have ${labels} labels.`,
+  );
+}
+
+function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', reading: OutputReading): Measure {
+  const { labelsPerSample } = dataset;
+  const labels = labelsFor(dataset, metric, reading);
   const one = metric === 'accuracy' ? accuracyOf : logLikelihoodOf;
   return {
     outputs: [reading.output],
     batch(results, rows, count, first) {
       const tensor = results[reading.output];
       const layout = layoutOf(tensor.dims, rows, reading);
-      if (positions(layout) !== labelsPerSample)
-        throw new SecateurError(
-          'bad-data',
-          `The output ${reading.output} gives ${positions(layout)} answers per sample, but the data have ${labelsPerSample} labels.`,
-        );
+      if (positions(layout) !== labelsPerSample) throw wrongCount(reading, positions(layout), labelsPerSample);
       const binary = reading.reading.startsWith('binary');
       checkRange(
         labels,

@@ -1,6 +1,6 @@
-import { SecateurError } from '../../errors.ts';
 import type { CoalitionGame } from '../../evaluation/types.ts';
 import { cancelled, evaluateInBatches, isCancellation } from '../coalitions.ts';
+import { requireFit } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
 
@@ -146,11 +146,5 @@ function readState(resume: RankState | undefined, n: number): ExactState | undef
     state.values.length === 2 ** n &&
     state.values.every((v) => v === null || Number.isFinite(v)) &&
     Number.isFinite(state.seconds);
-  if (!fits)
-    throw new SecateurError(
-      'bad-data',
-      'The saved state of the ranking does not fit the group.',
-      'Rank it anew, without resuming.',
-    );
-  return state;
+  return requireFit(state, fits);
 }

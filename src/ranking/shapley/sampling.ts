@@ -4,6 +4,7 @@ import { Rng } from '../../math/random.ts';
 import { RunningVector, spread } from '../../math/statistics.ts';
 import type { RunningState } from '../../math/statistics.ts';
 import { cancelled, evaluateInBatches, fullCoalition, isCancellation } from '../coalitions.ts';
+import { requireFit } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
 import { DEFAULT_TOLERANCE, defaultBudget, nextCheck, pairEvaluations, plannedShapleyEvaluations } from './budget.ts';
@@ -194,12 +195,7 @@ function readState(resume: RankState | undefined, n: number, seed: number): Samp
     Number.isInteger(state.sums?.count) &&
     numbers(state.sums.mean, n) &&
     numbers(state.sums.squares, n);
-  if (!fits)
-    throw new SecateurError(
-      'bad-data',
-      'The saved state of the ranking does not fit the group.',
-      'Rank it anew, without resuming.',
-    );
+  requireFit(state, fits);
   if (state.seed !== seed)
     throw new SecateurError(
       'usage',
