@@ -1,3 +1,4 @@
+import { TimeLeft } from './time-left.ts';
 import { openGame } from '../../evaluation/coalitions/index.ts';
 import { SecateurError } from '../../errors.ts';
 import type { GroupRanks, MetricName, Ranks } from '../../formats.ts';
@@ -51,13 +52,15 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   const done: GroupRanks[] = [];
   let complete = true;
   let behind = 0;
+  const timeLeft = new TimeLeft();
   for (const [i, group] of groups.entries()) {
     const share = sizes[i];
     const title = `ranking ${group.id}${groups.length > 1 ? ` (group ${i + 1} of ${groups.length})` : ''}`;
     const progress = (evaluations: number, planned: number, partial?: GroupRanks): void => {
       const fraction = (behind + share * (planned > 0 ? Math.min(1, evaluations / planned) : partial ? 1 : 0)) / total;
       const note = planned > 1 ? `${title}: ${evaluations} of at most ${planned} evaluations` : title;
-      context.progress({ fraction, note, ...(partial ? { partial } : {}) });
+      const left = timeLeft.words(fraction);
+      context.progress({ fraction, note: left ? `${note}, ${left}` : note, ...(partial ? { partial } : {}) });
     };
     progress(0, 0);
     let outcome: RankOutcome | null;
