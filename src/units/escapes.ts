@@ -3,11 +3,11 @@ import type { Labels } from './atoms.ts';
 import { describe, type Flow } from './flow.ts';
 
 /** Operands that state a shape and are rewritten when the axes shrink: op to input number. */
-const SHAPE_OPERANDS: Record<string, number> = { Reshape: 1, Expand: 1 };
+const SHAPE_OPERANDS: Record<string, number> = { Reshape: 1, Expand: 1, Resize: 3 };
 
 /**
- * Freezes axes whose size, read by a Shape node, reaches anything but the shape operand of a Reshape or Expand, as the
- * size of an axis of the same units: a computation would see another number in the pruned model than in the original.
+ * Freezes axes whose size, read by a Shape node, reaches anything but the shape operand of a Reshape, Expand or Resize, as
+ * the size of an axis of the same units: a computation would see another number in the pruned model than in the original.
  */
 export function freezeEscapingSizes(flow: Flow, nodes: readonly Node[]): void {
   for (const node of nodes) {

@@ -1,13 +1,45 @@
 import { Tensor } from '../onnx/tensor.ts';
-import type { Node } from '../graph/ir.ts';
-import { describe, type Axis, type Flow } from './flow.ts';
+import type { Node, Value } from '../graph/ir.ts';
+import { describe, type Axis, type Flow, type Kept } from './flow.ts';
 import type { Labels } from './atoms.ts';
 
 type Entry = number | { labels: Labels };
 
 /**
- * Lets the shape operand of a node (Reshape's shape, Resize's sizes) follow the axes of its output:
- * registers the rewrite, or freezes the axes when the shape cannot be stated as a constant.
+ * Lets some entries of a shape operand (Expand's shape, Resize's sizes) follow the axes that they are the sizes of; the
+ * others stay, also those that are computed while running.
+ * @param axes per entry of the operand the axis that it is the size of
+ * @param size what stands in the place of an axis of units in a pruned model
+ */
+export function followSizes(
+  node: Node,
+  flow: Flow,
+  input: number,
+  axes: readonly Axis[],
+  size: (labels: Labels, kept: Kept) => number,
+): void {
+  const labels = axes.filter((a) => a instanceof Int32Array);
+  if (labels.length === 0) return;
+  const shape = flow.constantInts(node, input);
+  flow.rewrite(node, (copy, kept) => {
+    if (labels.every((a) => kept.count(a) === a.length)) return;
+    const { graph } = copy;
+    const stem = `${copy.outputs[0]!.name}_shape`;
+    const ints = (v: number[]) => graph.addInitializer(stem, Tensor.fromInt64('', [v.length], v));
+    const sizes = axes.map((a) => (a instanceof Int32Array ? size(a, kept) : 0));
+    if (shape) {
+      copy.setInput(input, ints(shape.map((d, i) => (axes[i] instanceof Int32Array ? sizes[i] : d))));
+      return;
+    }
+    const add = (op: string, value: Value, other: Value) =>
+      graph.addNode(op, [value, other], [stem], { before: copy }).outputs[0]!;
+    const others = add('Mul', copy.inputs[input]!, ints(axes.map((a) => (a instanceof Int32Array ? 0 : 1))));
+    copy.setInput(input, add('Add', others, ints(sizes)));
+  });
+}
+
+/**
+ * Lets the shape operand of a Reshape follow the axes of its output: registers the rewrite, or freezes the axes when the shape cannot be stated as a constant.
  * @param axes axes of the node's output, one per entry of the operand
  */
 export function prunableShape(node: Node, flow: Flow, input: number, axes: readonly Axis[]): void {
@@ -46,7 +78,7 @@ function shapeEntries(node: Node, flow: Flow, input: number, axes: readonly Axis
   });
   if (node.int('allowzero', 0) && operand?.includes(0)) return `is reshaped by ${describe(node)} to an empty shape`;
   const open = entries.filter((e) => e === -1).length;
-  if (open > 1 || (open > 0 && node.opType !== 'Reshape') || (node.opType === 'Resize' && entries.includes(0))) {
+  if (open > 1) {
     return `is reshaped by ${describe(node)} to a shape that is computed while running`;
   }
   return entries;

@@ -1,7 +1,7 @@
 import type { Node } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
 import { broadcastAxes, fixSpatial } from './contracting.ts';
-import { prunableShape } from '../shape-operand.ts';
+import { followSizes } from '../shape-operand.ts';
 import { axisIndex, same, type Rules } from './rule.ts';
 
 /** One operand in, the same axes out. */
@@ -133,7 +133,7 @@ function resize(node: Node, flow: Flow): void {
   flow.setAxes(node, 0, out);
   // A `sizes` operand names the channel count too, unless the attribute `axes` says of which axes it speaks.
   const named = node.ints('axes');
-  if (node.inputs[3] && !named) prunableShape(node, flow, 3, out);
+  if (node.inputs[3] && !named) followSizes(node, flow, 3, out, (labels, kept) => kept.count(labels));
   else if (node.inputs[3])
     for (const axis of named!) flow.freeze(x[axisIndex(axis, x.length)], `is resized by ${describe(node)}`);
 }

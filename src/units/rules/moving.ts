@@ -1,9 +1,9 @@
 import { Tensor } from '../../onnx/tensor.ts';
-import type { Dim, Node, Value } from '../../graph/ir.ts';
+import type { Dim, Node } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
 import type { Labels } from '../atoms.ts';
 import { regroup } from '../regroup.ts';
-import { prunableShape } from '../shape-operand.ts';
+import { followSizes, prunableShape } from '../shape-operand.ts';
 import { axisIndex, same, type Rules } from './rule.ts';
 
 const unknownShape = (node: Node) => `feeds ${describe(node)}, whose shape is not known`;
@@ -233,22 +233,8 @@ function expand(node: Node, flow: Flow): void {
   if (labels.length === 0) return;
   if (typeof length !== 'number')
     return labels.forEach((a) => flow.freeze(a, `is expanded by ${describe(node)} to a shape of unknown length`));
-  // 1 leaves an axis as it is; the other sizes stay, also those that are computed while running.
-  const stays = Array.from({ length }, (_, i) => !(out[i + after.length - length] instanceof Int32Array));
-  const shape = flow.constantInts(node, 1);
-  flow.rewrite(node, (copy, kept) => {
-    if (labels.every((a) => kept.count(a) === a.length)) return;
-    const { graph } = copy;
-    const ints = (v: number[]) =>
-      graph.addInitializer(`${copy.outputs[0]!.name}_shape`, Tensor.fromInt64('', [v.length], v));
-    if (shape) copy.setInput(1, ints(shape.map((d, i) => (stays[i] ? d : 1))));
-    else {
-      const add = (op: string, value: Value, other: Value) =>
-        graph.addNode(op, [value, other], [`${copy.outputs[0]!.name}_shape`], { before: copy }).outputs[0]!;
-      const own = add('Mul', copy.inputs[1]!, ints(stays.map(Number)));
-      copy.setInput(1, add('Add', own, ints(stays.map((s) => Number(!s)))));
-    }
-  });
+  // 1 leaves an axis as it is.
+  followSizes(node, flow, 1, out.slice(after.length - length), () => 1);
 }
 
 /** Tile repeats whole axes. */

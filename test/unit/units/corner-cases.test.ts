@@ -68,6 +68,26 @@ describe('corner cases of the rules, each prunable group held against the gated 
     },
     { opset: 18 },
   );
+  t('Resize to sizes of which batch and channels are read while running', [8], (b) => {
+    const x = stem(b);
+    const front = b.op('Slice', [b.op('Shape', [x]), b.ints([0]), b.ints([2])]);
+    return head(b, b.op('Resize', [x, null, null, b.op('Concat', [front, b.ints([16, 16])], { axis: 0 })]), 8);
+  });
+  t('Resize to the size of a skip connection, joined with it', [8, 6], (b) => {
+    const x = stem(b);
+    const inner = b.conv(b.maxPool(x), 8, 6, [1, 1], { name: 'inner' });
+    const front = b.op('Slice', [b.op('Shape', [inner]), b.ints([0]), b.ints([2])]);
+    const back = b.op('Slice', [b.op('Shape', [x]), b.ints([2]), b.ints([4])]);
+    const up = b.op('Resize', [inner, null, null, b.op('Concat', [front, back], { axis: 0 })], { mode: 'linear' });
+    return head(b, b.concat([up, x]), 14);
+  });
+  t('Resize whose sizes name the channels of another value', [8], (b) => {
+    const x = stem(b);
+    const other = b.relu(b.conv(x, 8, 8, [1, 1], { name: 'other' }));
+    const front = b.op('Slice', [b.op('Shape', [other]), b.ints([0]), b.ints([2])]);
+    const up = b.op('Resize', [x, null, null, b.op('Concat', [front, b.ints([8, 8])], { axis: 0 })]);
+    return [head(b, up, 8), b.op('LRN', [other], { size: 3 })];
+  });
   t('slice channels and space to the end', [8], (b) => {
     const x = stem(b);
     const y = b.op('Slice', [
