@@ -41,7 +41,7 @@ export function analyseStructure(model: Model): Structure {
 
   const position = new Map(nodes.map((n, i) => [n, i]));
   const names = layerNames(model);
-  const layerName = (n: Node) => names.get(origin(n) ?? n) ?? n.name;
+  const layerName = (n: Node) => names.get(origin(n) ?? n) ?? (n.name || n.op);
   const groups = formGroups(flow, layerName, (n) => position.get(n) ?? nodes.length);
   return { model: copy, groups, warnings, flow, layerName };
 }

@@ -1,5 +1,5 @@
 import { cloneModel } from '../graph/clone.ts';
-import { constantTensor, isConstantOnly, removeDeadNodes } from '../graph/edit.ts';
+import { allNodes, constantTensor, inlineFunctions, isConstantOnly, removeDeadNodes } from '../graph/edit.ts';
 import { inferShapes, type ShapeInfo } from '../graph/shapes/index.ts';
 import { Tensor } from '../onnx/tensor.ts';
 import type { Graph, Model, Node, Value } from '../graph/ir.ts';
@@ -8,7 +8,7 @@ import type { Graph, Model, Node, Value } from '../graph/ir.ts';
 const SHAPE_ELEMENTS = 64;
 
 /**
- * A copy of a model in which the analysis has an easy time, equal in meaning:
+ * A copy of a model in which the analysis has an easy time, equal in meaning: calls of local functions are opened;
  * Constant nodes are initializers; integers that shape inference knows are constants (so that an attention scale or a
  * channel count that is computed from a shape keeps its original value); every use of a constant has a copy of its own,
  * so that sharing never couples layers (the storage is shared; `shareConstants` joins what stayed equal).
@@ -18,12 +18,27 @@ export function normalise(model: Model): { model: Model; shapes: ShapeInfo; orig
   const copies = new Map<Node, Node>();
   for (const node of model.graph.nodes) copies.set(clone.node(node), node);
   const graph = clone.model.graph;
+  openFunctions(clone.model);
   dropDefaultedInputs(clone.model);
   constantsToInitializers(graph);
   foldShapes(clone.model, inferShapes(clone.model));
   removeDeadNodes(clone.model);
   unshare(graph);
   return { model: clone.model, shapes: inferShapes(clone.model), origin: (n) => copies.get(n) };
+}
+
+/** Puts the bodies of local functions in the place of their calls, and forgets functions that nothing calls any more. */
+function openFunctions(model: Model): void {
+  if (inlineFunctions(model) === 0) return;
+  const called = new Set([model.graph, ...model.functions.map((f) => f.body)].flatMap(allNodes).map((n) => n.op));
+  model.functions = model.functions.filter((f) => called.has(f.domain ? `${f.domain}.${f.name}` : f.name));
+  // Bodies may name their nodes alike, or not at all; a runtime may refuse two nodes of one name.
+  const taken = new Set<string>();
+  for (const node of model.graph.nodes) {
+    const stem = node.name;
+    for (let i = 2; node.name && taken.has(node.name); i++) node.name = `${stem}#${i}`;
+    taken.add(node.name);
+  }
 }
 
 /**

@@ -1,4 +1,6 @@
+import { create } from '@bufbuild/protobuf';
 import { describe, expect, it } from 'vitest';
+import { FunctionProtoSchema } from '../../../src/onnx/onnx_pb.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { builder, type Builder } from '../../support/build.ts';
 import { checkInvariant } from '../../support/invariant.ts';
@@ -203,6 +205,26 @@ describe('groups that the flow finds, each pruned and held against the gated mod
       return b.conv(x, 8, 2, [1, 1], { name: 'out' });
     });
     expect(sizes(s)).toEqual([8, 8, 8, 8]);
+  });
+});
+
+describe('local functions', () => {
+  it('are opened: units are found through their calls, and the pruned model runs without them', async () => {
+    const s = await check((b) => {
+      const f = builder({ seed: 1 });
+      const [x, w] = ['a', 'w'].map((name) => f.graph.value(name));
+      f.graph.inputs.push(x, w);
+      f.output(f.op('Relu', [f.op('MatMul', [x, w])]));
+      const proto = create(FunctionProtoSchema, { opsetImport: [{ domain: '', version: 17n }] });
+      b.model.functions.push({ name: 'Dense', domain: 'test', overload: '', body: f.graph, proto });
+      b.model.opsets.set('test', 1);
+      const one = b.op('test.Dense', [b.input('x', ['N', 6]), b.weight([6, 10])], {}, 'one');
+      const two = b.op('test.Dense', [one, b.weight([10, 7])], {}, 'two');
+      return b.linear(two, 7, 3, 'out');
+    });
+    expect(sizes(s)).toEqual([10, 7]);
+    expect(s.groups.slice(0, 2).map((g) => g.id.split('/')[0])).toEqual(['one', 'two']);
+    expect(s.model.functions).toEqual([]);
   });
 });
 
