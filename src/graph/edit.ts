@@ -161,12 +161,6 @@ function dropUses(node: Node): void {
   for (const sub of node.subgraphs) for (const inner of allNodes(sub)) inner.truncateInputs(0);
 }
 
-/** Removes a node together with its subgraphs' reads of outer values. */
-export function removeNodeDeep(node: Node): void {
-  for (const sub of node.subgraphs) for (const inner of allNodes(sub)) inner.truncateInputs(0);
-  node.graph.removeNode(node);
-}
-
 /** Values of the main graph and outer scopes that a node depends on directly, each once. */
 export function dependencies(node: Node): Set<Value> {
   return new Set(readBy(node));

@@ -7,7 +7,6 @@ import { SecateurError } from '../errors.ts';
 import type { Labels } from '../units/atoms.ts';
 import type { Kept } from '../units/flow.ts';
 import { shareConstants } from '../units/normalise.ts';
-import { takePositions } from '../units/slicing.ts';
 import type { Group, KeepSets, Structure } from '../units/types.ts';
 
 /**
@@ -54,7 +53,7 @@ function cutOnce(
   if (!byCut) cache.set(tensor.storage, (byCut = new Map()));
   const key = `${axis}:${positions.join()}`;
   let result = byCut.get(key);
-  if (!result) byCut.set(key, (result = takePositions(tensor, axis, positions)));
+  if (!result) byCut.set(key, (result = tensor.take(axis, positions)));
   return result;
 }
 

@@ -1,35 +1,6 @@
 import { Tensor } from '../onnx/tensor.ts';
-import { bitsPerElement } from '../onnx/data-type.ts';
 import type { Node } from '../graph/ir.ts';
 import { SecateurError } from '../errors.ts';
-
-/** The positions `keep` of one axis of a tensor, other axes whole. Bytes are copied run by run, whatever the type. */
-export function takePositions(tensor: Tensor, axis: number, keep: Int32Array): Tensor {
-  const bits = bitsPerElement(tensor.dataType);
-  if (bits === 0 || bits % 8 !== 0) {
-    throw new SecateurError('unsupported', `Tensor ${tensor.name} has packed or string elements, which cannot be cut.`);
-  }
-  const dims = tensor.dims;
-  const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1) * (bits / 8);
-  const outer = dims.slice(0, axis).reduce((a, b) => a * b, 1);
-  const source = tensor.bytes();
-  const target = new Uint8Array(outer * keep.length * inner);
-  const row = dims[axis] * inner;
-  let at = 0;
-  for (let o = 0; o < outer; o++) {
-    for (const p of keep) {
-      const from = o * row + p * inner;
-      target.set(source.subarray(from, from + inner), at);
-      at += inner;
-    }
-  }
-  return Tensor.fromBytes(
-    tensor.name,
-    tensor.dataType,
-    [...dims.slice(0, axis), keep.length, ...dims.slice(axis + 1)],
-    target,
-  );
-}
 
 /**
  * Cuts axis 1 of a grouped convolution's weight [O, I/groups, k…], whose rows of block b see the input channels of
@@ -53,12 +24,11 @@ export function sliceBlocks(node: Node, input: number, groups: number, keep: Int
       );
     }
     width = columns.length;
-    const block = takePositions(
-      weight,
+    const block = weight.take(
       0,
-      Int32Array.from({ length: rows }, (_, i) => b * rows + i),
+      Array.from({ length: rows }, (_, i) => b * rows + i),
     );
-    parts.push(takePositions(block, 1, columns).bytes());
+    parts.push(block.take(1, columns).bytes());
   }
   const bytes = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;

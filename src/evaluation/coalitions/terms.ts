@@ -5,7 +5,7 @@ import type { Dataset } from '../data/dataset.ts';
 import { labelsFor, wrongCount } from '../metrics/evaluate.ts';
 import { logDistribution, positions, topAnswer } from '../metrics/numeric.ts';
 import { outOfRange } from '../metrics/reading.ts';
-import { readingsOf, type Reference } from '../metrics/reference.ts';
+import { comparedOutputs, type Reference } from '../metrics/reference.ts';
 import type { OutputReading } from '../types.ts';
 import { rowLayout, type RowMetric } from './metric-graph.ts';
 
@@ -34,19 +34,7 @@ export function metricTerms(
   if (metric === 'accuracy' || metric === 'cross-entropy') return [labelTerm(dataset, metric, reading)];
   if (metric === 'mse' && dataset.labels && reading.reading === 'regression') return [targetTerm(dataset, reading)];
   if (!reference) throw new SecateurError('internal', `The metric ${metric} needs the outputs of the original model.`);
-  const wanted = new Set(readingsOf(reading).map((r) => r.output));
-  const compared = reference.outputs.filter(
-    (o) =>
-      wanted.has(o.reading.output) &&
-      (metric === 'mse' ||
-        (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
-  );
-  if (compared.length === 0)
-    throw new SecateurError(
-      'usage',
-      `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`,
-      'Use mse.',
-    );
+  const compared = comparedOutputs(reference, metric, reading);
   return compared.map((o): Term => {
     const share = 1 / compared.length;
     const block = (sample: number) => reference.block(dataset.ids[sample]) * o.stride;

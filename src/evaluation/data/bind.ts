@@ -1,6 +1,6 @@
 import { SecateurError } from '../../errors.ts';
 import type { Dim } from '../../graph/ir.ts';
-import { allocate, convertInto, elementCount, isFloatHost, type TypedArray } from '../../runtime/host-tensor.ts';
+import { allocate, convertInto, isFloatHost, type TypedArray } from '../../runtime/host-tensor.ts';
 import { checkConvertible } from './convert.ts';
 import type { BoundInput } from './dataset.ts';
 import { fitArray, joinColumns, misfit } from './fit.ts';
@@ -218,9 +218,4 @@ function knownSymbols(wanted: readonly ModelInput[], found: ReadonlyMap<ModelInp
     });
   }
   return symbols;
-}
-
-/** Elements per sample of all inputs together. */
-export function elementsPerSample(inputs: readonly { sampleShape: number[] }[]): number {
-  return inputs.reduce((sum, i) => sum + elementCount(i.sampleShape), 0);
 }

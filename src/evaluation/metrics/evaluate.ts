@@ -8,7 +8,7 @@ import { runBatches } from './batches.ts';
 import { layoutOf } from './layout.ts';
 import { meanAndError, positions } from './numeric.ts';
 import { outOfRange } from './reading.ts';
-import { readingsOf, type Reference, type ReferenceOutput } from './reference.ts';
+import { comparedOutputs, type Reference, type ReferenceOutput } from './reference.ts';
 import {
   accuracyOf,
   agreementOf,
@@ -187,19 +187,7 @@ function referenceMeasure(
   reading: OutputReading,
   reference: Reference,
 ): Measure {
-  const wanted = new Set(readingsOf(reading).map((r) => r.output));
-  const compared = reference.outputs.filter(
-    (o) =>
-      wanted.has(o.reading.output) &&
-      (metric === 'mse' ||
-        (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
-  );
-  if (compared.length === 0)
-    throw new SecateurError(
-      'usage',
-      `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`,
-      'Use mse.',
-    );
+  const compared = comparedOutputs(reference, metric, reading);
   return {
     outputs: compared.map((o) => o.reading.output),
     batch(results, rows, count, first) {

@@ -93,3 +93,29 @@ export async function referenceOutputs(
   }));
   return new Reference(outputs, dataset.ids);
 }
+
+/**
+ * The original's outputs that a metric compares with: for mse all that are read, for kl those that are distributions,
+ * for agreement the one that answers.
+ * @throws SecateurError 'usage' when there is none
+ */
+export function comparedOutputs(
+  reference: Reference,
+  metric: 'kl' | 'mse' | 'agreement',
+  reading: OutputReading,
+): ReferenceOutput[] {
+  const wanted = new Set(readingsOf(reading).map((r) => r.output));
+  const compared = reference.outputs.filter(
+    (o) =>
+      wanted.has(o.reading.output) &&
+      (metric === 'mse' ||
+        (o.reading.reading !== 'regression' && (metric === 'kl' || o.reading.output === reading.output))),
+  );
+  if (compared.length === 0)
+    throw new SecateurError(
+      'usage',
+      `The metric ${metric} needs an output that is a distribution; ${reading.output} is read as numbers.`,
+      'Use mse.',
+    );
+  return compared;
+}

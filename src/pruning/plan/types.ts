@@ -1,4 +1,4 @@
-import type { Allocation, GroupRanks, TargetKind } from '../../formats.ts';
+import type { Allocation, TargetKind } from '../../formats.ts';
 import type { Group } from '../../units/types.ts';
 
 /** What planning needs to know of a group; `Group` and `GroupInfo` both fit. */
@@ -32,6 +32,3 @@ export const DEFAULT_PLAN_OPTIONS: PlanOptions = {
   frozen: [],
   objective: 'macs',
 };
-
-/** Scores of the groups that take part, by id. */
-export type ScoresByGroup = ReadonlyMap<string, GroupRanks>;

@@ -1,7 +1,4 @@
-/** Groups of at most so many units are enumerated: 2^12 = 4 096 coalitions give exact values. */
-export const MAX_EXACT_UNITS = 12;
-
-/** Coalitions that an enumeration may take even if the budget is smaller. */
+/** Coalitions that an enumeration may take even if the budget is smaller: all of a group of 12 units. */
 export const EXACT_COALITIONS = 4096;
 
 /** First look at the standard errors after so many pairs of permutations. */

@@ -17,17 +17,33 @@ function outputAxes(node: Node, batch: Axis, channels: Axis): Axis[] | undefined
   return [batch, channels, ...Array<string>(rank - 2).fill(SPATIAL)];
 }
 
+/** Axes of a convolution's input and weight, and the first two sizes of the weight; a wall where they are not known. */
+function convolved(node: Node, flow: Flow): { x: Axis[]; w: Axis[]; weight: [number, number] } | undefined {
+  const x = flow.axes(node, 0);
+  const w = flow.axes(node, 1);
+  const [first, second] = flow.shape(node.inputs[1]) ?? [];
+  if (!x || !w || typeof first !== 'number' || typeof second !== 'number' || x.length < 3) {
+    flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
+    return undefined;
+  }
+  return { x, w, weight: [first, second] };
+}
+
+/** Sets the output of a convolution: batch, channels (which go with the bias) and spatial axes. */
+function setChannels(node: Node, flow: Flow, batch: Axis, channels: Axis): void {
+  const out = node.inputs[2] ? flow.unite(channels, flow.axes(node, 2)?.[0] ?? 'is not tracked') : channels;
+  const axes = outputAxes(node, batch, out);
+  if (axes) flow.setAxes(node, 0, axes);
+}
+
 /**
  * Conv. W is [O, I/groups, k…]. Plain: contracts X's channels with W's axis 1, W's axis 0 produces. Depthwise
  * (groups = I) carries. Grouped: contracts block by block; each block must keep equally many channels.
  */
 function conv(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  const w = flow.axes(node, 1);
-  const weight = node.inputs[1]?.type?.shape;
-  if (!x || !w || !weight || typeof weight[0] !== 'number' || typeof weight[1] !== 'number' || x.length < 3) {
-    return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
-  }
+  const operands = convolved(node, flow);
+  if (!operands) return;
+  const { x, w, weight } = operands;
   const groups = node.int('group', 1);
   const [outputs, perGroup] = [weight[0], weight[1]];
   const inputs = perGroup * groups;
@@ -57,9 +73,7 @@ function conv(node: Node, flow: Flow): void {
     flow.weightAxes.set(node.inputs[1]!, [outLabels, inLabels]);
     flow.rewrite(node, (copy, kept) => sliceBlocks(copy, 1, groups, kept.positions(inLabels), inputs));
   }
-  if (node.inputs[2]) out = flow.unite(out, flow.axes(node, 2)?.[0] ?? 'is not tracked');
-  const axes = outputAxes(node, x[0], out);
-  if (axes) flow.setAxes(node, 0, axes);
+  setChannels(node, flow, x[0], out);
 }
 
 /** Each input channel makes `multiplier` output channels of its own: they go together. */
@@ -79,12 +93,9 @@ function depthwise(node: Node, flow: Flow, x: Axis, w: Axis, inputs: number, out
 
 /** ConvTranspose. W is [I, O/groups, k…]. */
 function convTranspose(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  const w = flow.axes(node, 1);
-  const weight = node.inputs[1]?.type?.shape;
-  if (!x || !w || !weight || typeof weight[0] !== 'number' || typeof weight[1] !== 'number' || x.length < 3) {
-    return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
-  }
+  const operands = convolved(node, flow);
+  if (!operands) return;
+  const { x, w, weight } = operands;
   const groups = node.int('group', 1);
   if (groups !== 1 && (weight[1] !== 1 || weight[0] !== groups))
     return flow.barrier(node, `feeds ${describe(node)}, a grouped transposed convolution`);
@@ -100,9 +111,7 @@ function convTranspose(node: Node, flow: Flow): void {
   } else {
     out = depthwise(node, flow, x[1], w[0], weight[0], weight[0]);
   }
-  if (node.inputs[2]) out = flow.unite(out, flow.axes(node, 2)?.[0] ?? 'is not tracked');
-  const axes = outputAxes(node, x[0], out);
-  if (axes) flow.setAxes(node, 0, axes);
+  setChannels(node, flow, x[0], out);
 }
 
 /** Gemm: A[M,K]·B[K,N] + C with optional transposes. */

@@ -14,8 +14,3 @@ export function applyRule(node: Node, flow: Flow): void {
   else if (node.subgraphs.length) flow.barrier(node, `is used inside ${describe(node)}`);
   else flow.barrier(node, `feeds ${describe(node)}, which is not understood`);
 }
-
-/** Ops that have a rule. */
-export function knownOps(): string[] {
-  return Object.keys(RULES).sort();
-}
