@@ -36,6 +36,7 @@ export async function openDataset(model: Model, spec: DataSpec, signal?: AbortSi
   if (spec.path === null) {
     ({ raw, constants } = syntheticData(inputs, constants, spec.samples ?? SYNTHETIC_SAMPLES, spec.seed));
   } else raw = await readRaw(spec.path, model, inputs, spec, signal);
+  if (signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
   const binding = bindArrays(inputs, raw, constants);
   const { samples } = binding;
   const oneHot = (classes: number): boolean =>
