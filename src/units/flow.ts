@@ -2,6 +2,7 @@ import type { Dim, Node, Value } from '../graph/ir.ts';
 import type { ShapeInfo } from '../graph/shapes/index.ts';
 import { bitsPerElement, DataType, dataTypeName, isFloatType } from '../onnx/data-type.ts';
 import { Atoms, type Labels } from './atoms.ts';
+import type { Gate } from './gates/gate.ts';
 
 /** What is known of one axis: its atoms, or in words why it is fixed. */
 export type Axis = Labels | string;
@@ -12,6 +13,8 @@ export interface Contraction {
   input: number;
   axis: number;
   labels: Labels;
+  /** How the consumer is gated; undefined: its operand is multiplied. */
+  gate?: Gate;
 }
 
 /** An axis of a weight that creates units. */
@@ -159,13 +162,16 @@ export class Flow {
     return labels;
   }
 
-  /** The node contracts or mixes that axis of that operand: a gate belongs in front of it. */
-  contract(node: Node, input: number, axis: number): void {
+  /**
+   * The node contracts or mixes that axis of that operand: a gate belongs in front of it.
+   * @param gate how the node is gated where multiplying the operand is not the same as removing units
+   */
+  contract(node: Node, input: number, axis: number, gate?: Gate): void {
     const labels = this.axes(node, input)?.[axis];
     if (!(labels instanceof Int32Array)) return;
     const type = node.inputs[input]!.type!.elemType;
     if (type !== DataType.UNDEFINED && !isFloatType(type)) this.freeze(labels, `${describe(node)} works on integers`);
-    else this.contractions.push({ node, input, axis, labels });
+    else this.contractions.push({ node, input, axis, labels, ...(gate && { gate }) });
   }
 
   /** That axis of that weight creates the units of the node's output. */

@@ -1,14 +1,18 @@
 import { cloneModel } from '../graph/clone.ts';
-import type { Graph, Model, Node, Value } from '../graph/ir.ts';
+import { sortTopologically } from '../graph/edit.ts';
+import { opsetVersion, type Graph, type Model, type Node, type Value } from '../graph/ir.ts';
 import { DataType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
 import { SecateurError } from '../errors.ts';
-import type { GateSite, Group, Structure } from './types.ts';
+import { GateContext } from './gates/gate.ts';
+import type { GateSite, Structure } from './types.ts';
 
 /** One gated operand in a gated model. */
 export interface GatedSite {
   original: Value;
+  /** The operand times its gate; the operand itself where the consumer is gated in another way. */
   gated: Value;
+  multiplied: boolean;
   /** False when axis 0 of the operand is not free for rows (the units lie on it): such gates take one row. */
   batchable: boolean;
   /** The consumer in the gated model, and which of its inputs is gated. */
@@ -42,7 +46,9 @@ export interface GatedModel {
  */
 export function gateModel(structure: Structure, groupIds: readonly string[]): GatedModel {
   const clone = cloneModel(structure.model);
-  const graph = clone.model.graph;
+  const { graph } = clone.model;
+  const opset = opsetVersion(clone.model);
+  const special = new Map<string, SpecialSite[]>();
   const gates = groupIds.map((id): Gate => {
     const group = structure.groups.find((g) => g.id === id);
     if (!group)
@@ -53,41 +59,60 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
       elemType: DataType.FLOAT,
       shape: [`rows:${id}`, group.size],
     });
-    return { group: id, size: group.size, input, sites: insertGate(graph, group, input, clone.node) };
+    const made = new Map<string, Value>();
+    const sites = group.sites.map((site): GatedSite => {
+      const consumer = clone.node(site.node);
+      const original = consumer.inputs[site.input]!;
+      const common = { original, consumer, input: site.input, axis: site.axis, units: site.units };
+      const batchable = site.axis > 0 && !original.initializer;
+      if (site.gate) {
+        const key = `${consumer.name}|${consumer.outputs[0]!.name}|${site.input}`;
+        special.set(key, [...(special.get(key) ?? []), { site, consumer, gate: input, size: group.size }]);
+        return { ...common, gated: original, batchable, multiplied: false };
+      }
+      const key = `${original.name}|${site.axis}|${site.units.join()}`;
+      let gated = made.get(key);
+      if (!gated) made.set(key, (gated = multiply(graph, original, spread(graph, original, input, site, group.size))));
+      consumer.setInput(site.input, gated);
+      return { ...common, gated, batchable, multiplied: true };
+    });
+    return { group: id, size: group.size, input, sites };
   });
+  for (const sites of special.values()) gateSpecially(graph, sites, opset);
+  sortTopologically(graph);
   return { model: clone.model, gates, node: clone.node };
 }
 
-function insertGate(graph: Graph, group: Group, gate: Value, copy: (n: Node) => Node): GatedSite[] {
-  const made = new Map<string, Value>();
-  return group.sites.map((site) => {
-    const consumer = copy(site.node);
-    const original = consumer.inputs[site.input]!;
-    const key = `${original.name}|${site.axis}|${site.units.join()}`;
-    let gated = made.get(key);
-    if (!gated) {
-      gated = multiply(graph, consumer, original, gate, site, group.size);
-      made.set(key, gated);
-    }
-    consumer.setInput(site.input, gated);
-    return {
-      original,
-      gated,
-      batchable: site.axis > 0 && !original.initializer,
-      consumer,
-      input: site.input,
-      axis: site.axis,
-      units: site.units,
-    };
-  });
+/** A site whose consumer says itself how it is gated. */
+interface SpecialSite {
+  site: GateSite;
+  consumer: Node;
+  gate: Value;
+  size: number;
 }
 
-/** original × gate, the gate spread over the positions of the axis. */
-function multiply(graph: Graph, before: Node, original: Value, gate: Value, site: GateSite, size: number): Value {
+/** All gates on one operand act together: a mean over the units of two groups divides by the count of both. */
+function gateSpecially(graph: Graph, sites: SpecialSite[], opset: number): void {
+  const [{ site, consumer }] = sites;
+  const operand = consumer.inputs[site.input]!;
+  const factors = sites.map((s) => spread(graph, operand, s.gate, s.site, s.size));
+  const stem = `${operand.name}_gates`;
+  const factor = factors.reduce((a, b) => graph.addNode('Mul', [a, b], [stem]).outputs[0]!);
+  site.gate!(new GateContext({ node: consumer, input: site.input, factor, opset }));
+}
+
+function multiply(graph: Graph, original: Value, factor: Value): Value {
+  const product = graph.addNode('Mul', [original, factor], [`${original.name}_gated`]).outputs[0]!;
+  product.type = original.type && { ...original.type };
+  return product;
+}
+
+/** The gate spread over the positions of the axis: the rank of the operand, rows on axis 0, size 1 on other axes. */
+function spread(graph: Graph, original: Value, gate: Value, site: GateSite, size: number): Value {
   const { units, axis } = site;
   const rank = original.type!.shape!.length;
   const stem = `${original.name}_${gate.name}`;
-  const add = (op: string, inputs: Value[]) => graph.addNode(op, inputs, [stem], { before }).outputs[0]!;
+  const add = (op: string, inputs: Value[]) => graph.addNode(op, inputs, [stem]).outputs[0]!;
   const constant = (tensor: Tensor) => graph.addInitializer(`${stem}_c`, tensor);
   let factor = gate;
   const plain = units.length === size && units.every((u, i) => u === i);
@@ -97,37 +122,26 @@ function multiply(graph: Graph, before: Node, original: Value, gate: Value, site
       [units.length],
       [...units].map((u) => Math.max(u, 0)),
     );
-    const gather = graph.addNode('Gather', [gate, constant(index)], [stem], { before });
+    const gather = graph.addNode('Gather', [gate, constant(index)], [stem]);
     gather.setInt('axis', 1);
     factor = gather.outputs[0]!;
   }
   if (units.some((u) => u < 0)) {
     const ours = Float32Array.from(units, (u) => (u < 0 ? 0 : 1));
+    const others = ours.map((v) => 1 - v);
     factor = add('Mul', [factor, constant(Tensor.fromFloat32('', [1, units.length], ours))]);
-    factor = add('Add', [
-      factor,
-      constant(
-        Tensor.fromFloat32(
-          '',
-          [1, units.length],
-          ours.map((v) => 1 - v),
-        ),
-      ),
-    ]);
+    factor = add('Add', [factor, constant(Tensor.fromFloat32('', [1, units.length], others))]);
   }
-  // [rows, positions] to the rank of the operand: rows on axis 0, positions on the group's axis, 1 elsewhere.
   const shape = Array.from({ length: rank }, (_, i) => (i === axis ? units.length : 1));
   if (axis > 0) shape[0] = -1;
   factor = add('Reshape', [factor, constant(Tensor.fromInt64('', [rank], shape))]);
   const elemType = original.type!.elemType;
   if (elemType !== DataType.FLOAT && elemType !== DataType.UNDEFINED) {
-    const cast = graph.addNode('Cast', [factor], [stem], { before });
+    const cast = graph.addNode('Cast', [factor], [stem]);
     cast.setInt('to', elemType);
     factor = cast.outputs[0]!;
   }
-  const product = add('Mul', [original, factor]);
-  product.type = original.type && { ...original.type };
-  return product;
+  return factor;
 }
 
 /** The gate row of a keep-set: 1 for units that stay, 0 for others. */

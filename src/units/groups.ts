@@ -87,12 +87,12 @@ class UnitIndex {
 function gateSites(flow: Flow, index: UnitIndex, groups: number, order: (n: Node) => number): GateSite[][] {
   const sites = Array.from({ length: groups }, (): GateSite[] => []);
   const seen = new Set<string>();
-  for (const { node, input, axis, labels } of flow.contractions) {
+  for (const { node, input, axis, labels, gate } of flow.contractions) {
     const key = `${order(node)}:${input}:${axis}`;
     if (seen.has(key)) continue;
     seen.add(key);
     for (const c of new Set(labels.map((atom) => index.group(atom)))) {
-      if (c >= 0) sites[c].push({ node, input, axis, units: index.units(labels, c) });
+      if (c >= 0) sites[c].push({ node, input, axis, units: index.units(labels, c), ...(gate && { gate }) });
     }
   }
   for (const list of sites) list.sort((a, b) => order(a.node) - order(b.node) || a.input - b.input);

@@ -1,6 +1,7 @@
 import type { Model, Node } from '../graph/ir.ts';
 import type { UnitKind } from '../formats.ts';
 import type { Flow } from './flow.ts';
+import type { Gate } from './gates/gate.ts';
 
 /** One operand of one consumer that a group's gate stands in front of. */
 export interface GateSite {
@@ -11,6 +12,8 @@ export interface GateSite {
   axis: number;
   /** For each position along the axis the unit's index in the group, or −1 where the position is another group's or fixed. */
   units: Int32Array;
+  /** How the consumer is gated; undefined: its operand is multiplied. */
+  gate?: Gate;
 }
 
 /** All tensor axes that must lose the same units together. */

@@ -211,7 +211,8 @@ export function productsAtCut(gated: GatedModel): Map<Value, Value> {
   const cut = cutAtGates(gated.model, new Set(gated.gates.map((g) => g.input)));
   const found = new Map<Value, Value>();
   for (const gate of gated.gates)
-    for (const site of gate.sites) if (cut.crossing.has(site.original)) found.set(site.gated, site.original);
+    for (const site of gate.sites)
+      if (site.multiplied && cut.crossing.has(site.original)) found.set(site.gated, site.original);
   return found;
 }
 
@@ -227,7 +228,7 @@ function sitesAtCut(gated: GatedModel, freed: FreedModel, cut: Cut): CutSite[] {
       const operand = freed.value(site.original);
       const state = freed.proof.state(operand);
       const product = freed.value(site.gated);
-      if (!cut.crossing.has(operand) || state.kind !== 'rows' || state.axis === site.axis) continue;
+      if (!site.multiplied || !cut.crossing.has(operand) || state.kind !== 'rows' || state.axis === site.axis) continue;
       found.set(product, { gate, operand, gated: product, axis: site.axis, units: site.units });
     }
   });

@@ -60,20 +60,6 @@ function pool(node: Node, flow: Flow): void {
   }
 }
 
-/** Softmax and its kin over an axis: carried beside it, a wall along it. Opset < 13 normalises over all later axes. */
-function softmax(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  if (!x) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
-  const modern = flow.opset >= 13;
-  const axis = axisIndex(node.int('axis', modern ? -1 : 1), x.length);
-  const out = x.map((a, i): Axis => {
-    if (modern ? i !== axis : i < axis) return a;
-    flow.freeze(a, `is normalised over by ${describe(node)}`);
-    return a;
-  });
-  flow.setAxes(node, 0, out);
-}
-
 /** LayerNormalization and RMSNormalization from `axis` on: carried in front of it. */
 function layerNorm(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
@@ -166,7 +152,6 @@ export const carrying: Rules = {
   ...same(unary, UNARY),
   ...same(elementwise, ELEMENTWISE),
   ...same(pool, 'MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool'),
-  ...same(softmax, 'Softmax LogSoftmax Hardmax'),
   ...same(
     layerNorm,
     'LayerNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.SimplifiedLayerNormalization',

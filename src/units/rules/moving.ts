@@ -271,34 +271,6 @@ function depthToSpace(node: Node, flow: Flow): void {
   flow.setAxes(node, 0, [x[0], channels, 'is a spatial axis', 'is a spatial axis']);
 }
 
-/** Reductions. Sums of closed units (0) need no more than the gate; means and maxima over units are walls. */
-function reduce(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  if (!x) return flow.barrier(node, unknownShape(node));
-  const operand = node.inputs[1] ? flow.constantInts(node, 1) : undefined;
-  if (node.inputs[1] && !operand) return flow.barrier(node, unknownShape(node));
-  const given = node.ints('axes') ?? operand ?? (node.opType.startsWith('Arg') ? [node.int('axis', 0)] : undefined);
-  if (!given?.length && node.int('noop_with_empty_axes', 0)) return flow.setAxes(node, 0, x);
-  const axes = new Set((given?.length ? given : x.map((_, i) => i)).map((a) => axisIndex(a, x.length)));
-  const additive = ['ReduceSum', 'ReduceSumSquare', 'ReduceL1', 'ReduceL2'].includes(node.opType);
-  for (const axis of axes) {
-    if (additive) flow.contract(node, 0, axis);
-    else flow.freeze(x[axis], `is reduced by ${describe(node)}`);
-  }
-  const keep = node.int('keepdims', 1) !== 0;
-  const out = x.flatMap((a, i): Axis[] => (axes.has(i) ? (keep ? ['has one position'] : []) : [a]));
-  node.outputs.forEach((_, i) => flow.setAxes(node, i, out));
-}
-
-function topK(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  if (!x) return flow.barrier(node, unknownShape(node));
-  const axis = axisIndex(node.int('axis', -1), x.length);
-  flow.freeze(x[axis], `is sorted by ${describe(node)}`);
-  const out = x.map((a, i): Axis => (i === axis ? `comes from ${describe(node)}` : a));
-  node.outputs.forEach((_, i) => flow.setAxes(node, i, out));
-}
-
 /** Shape and Size: the numbers may end up anywhere; see escapes.ts for what that means for the axes. */
 function shapeOf(node: Node, flow: Flow): void {
   const rank = (v: { type?: { shape?: Dim[] } } | null) => v?.type?.shape?.length ?? 0;
@@ -308,10 +280,6 @@ function shapeOf(node: Node, flow: Flow): void {
 
 export const moving: Rules = {
   ...same(reshape, 'Reshape Flatten'),
-  ...same(
-    reduce,
-    `ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum ReduceLogSumExp ArgMax ArgMin`,
-  ),
   ...same(shapeOf, 'Shape Size'),
   Transpose: transpose,
   Squeeze: squeeze,
@@ -323,5 +291,4 @@ export const moving: Rules = {
   Expand: expand,
   Tile: tile,
   DepthToSpace: depthToSpace,
-  TopK: topK,
 };
