@@ -73,13 +73,14 @@ function setConstant(value: Value, tensor: Tensor): void {
 
 function foldShapes(model: Model, shapes: ShapeInfo): void {
   const graph = model.graph;
+  const constants = new Map<Value, boolean>();
   for (const node of [...graph.nodes]) {
     const out = node.outputs[0];
-    if (!out || node.outputs.length !== 1 || out.isGraphOutput || node.subgraphs.length || isConstantNode(node))
-      continue;
+    if (!out || node.outputs.length !== 1 || out.isGraphOutput || node.subgraphs.length) continue;
     const known = shapes.constant(out);
     const rank = out.type?.shape?.length;
     if (!known || known.length > SHAPE_ELEMENTS || rank === undefined || rank > 1) continue;
+    if (isConstantOnly(out, constants)) continue;
     const ints = known.filter((d): d is number => typeof d === 'number');
     if (ints.length !== known.length || (out.type!.elemType !== 7 && out.type!.elemType !== 6)) continue;
     const dims = rank === 0 ? [] : [ints.length];
@@ -89,13 +90,9 @@ function foldShapes(model: Model, shapes: ShapeInfo): void {
         : Tensor.fromBytes(out.name, 6, dims, new Uint8Array(Int32Array.from(ints).buffer));
     graph.removeNode(node, false);
     setConstant(out, tensor);
+    // Nodes come after what they read: no answer for a later one has been given yet.
+    constants.set(out, true);
   }
-}
-
-/** True when a node computes from constants alone. */
-function isConstantNode(node: Node): boolean {
-  const out = node.outputs[0];
-  return !!out && isConstantOnly(out);
 }
 
 function unshare(graph: Graph): void {
@@ -137,8 +134,10 @@ export function shareConstants(graph: Graph): void {
   const byInputs = new Map<string, Node>();
   const ids = new Map<Value | null, number>();
   const id = (v: Value | null) => ids.get(v) ?? (ids.set(v, ids.size), ids.size - 1);
+  const constants = new Map<Value, boolean>();
   for (const node of [...graph.nodes]) {
-    if (node.outputs.length !== 1 || !isConstantNode(node) || node.outputs[0]!.isGraphOutput) continue;
+    const out = node.outputs[0];
+    if (node.outputs.length !== 1 || !out || !isConstantOnly(out, constants) || out.isGraphOutput) continue;
     const attributes = [...node.attributes].map(([k, a]) => `${k}=${attributeKey(a.value)}`).sort();
     const key = [node.op, ...attributes, ...node.inputs.map(id)].join('|');
     const first = byInputs.get(key);

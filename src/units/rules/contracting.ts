@@ -1,5 +1,5 @@
 import { isConstantOnly } from '../../graph/edit.ts';
-import type { Node } from '../../graph/ir.ts';
+import type { Node, Value } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
 import { sliceBlocks } from '../slicing.ts';
 import type { Rules } from './rule.ts';
@@ -157,19 +157,24 @@ function matMul(node: Node, flow: Flow): void {
 
 /** A product that contracts both operands is gated on one: the one that is not a weight. */
 function contractOne(node: Node, flow: Flow, kA: number, kB: number): void {
-  if (isWeight(node, 0) && !isWeight(node, 1)) flow.contract(node, 1, kB);
+  if (isWeight(node, 0, flow) && !isWeight(node, 1, flow)) flow.contract(node, 1, kB);
   else flow.contract(node, 0, kA);
 }
 
 function produceWeights(node: Node, flow: Flow, axisA: number, axisB: number): void {
-  if (isWeight(node, 1)) flow.produce(node, 1, axisB);
-  else if (isWeight(node, 0)) flow.produce(node, 0, axisA);
+  if (isWeight(node, 1, flow)) flow.produce(node, 1, axisB);
+  else if (isWeight(node, 0, flow)) flow.produce(node, 0, axisA);
 }
 
+/** Answers of one analysis, during which the graph does not change: else each would walk back to the model's inputs. */
+const constants = new WeakMap<Flow, Map<Value, boolean>>();
+
 /** True when the operand depends on constants alone. */
-export function isWeight(node: Node, input: number): boolean {
+export function isWeight(node: Node, input: number, flow: Flow): boolean {
   const value = node.inputs[input];
-  return !!value && isConstantOnly(value);
+  let known = constants.get(flow);
+  if (!known) constants.set(flow, (known = new Map()));
+  return !!value && isConstantOnly(value, known);
 }
 
 /** Axes of the broadcast of several operands (aligned right), leaving out the last `skip` axes of each. */
