@@ -36,7 +36,8 @@ export function costTerms(structure: Structure): CostTerm[] {
     });
   };
   for (const layer of modelCost(model).layers)
-    add(layerName(layer.node), layer.macs, 0, flow.macAxes.get(layer.node) ?? []);
+    for (const { axes, share } of flow.macTerms.get(layer.node) ?? [{ axes: [], share: 1 }])
+      add(layerName(layer.node), layer.macs * share, 0, axes);
   const counted = new Set<unknown>();
   const count = (value: Value, layer: string) => {
     if (!value.initializer || counted.has(value.initializer.storage) || !isParameter(value)) return;

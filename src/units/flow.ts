@@ -32,6 +32,12 @@ export interface BlockConstraint {
   blocks: number;
 }
 
+/** A part of a node's MACs that grows with the product of the sizes of these axes. */
+export interface MacTerm {
+  axes: Labels[];
+  share: number;
+}
+
 /** What surgery tells a rewrite about axes. */
 export interface Kept {
   /** Positions that stay, ascending. */
@@ -54,8 +60,8 @@ export class Flow {
   /** Axes that stand for the heads of a feature axis that was split. */
   readonly headSplits: Labels[] = [];
   readonly rewrites = new Map<Node, Rewrite[]>();
-  /** Axes whose sizes the MACs of a node are a product of. */
-  readonly macAxes = new Map<Node, Labels[]>();
+  /** The MACs of a node as a sum of products of axes. */
+  readonly macTerms = new Map<Node, MacTerm[]>();
   /** Axes that the size of a weight is a product of, where they are not its own (blocks of a grouped Conv). */
   readonly weightAxes = new Map<Value, Labels[]>();
   private readonly layouts = new Map<Value, Axis[]>();
@@ -186,11 +192,15 @@ export class Flow {
     else this.rewrites.set(node, [rewrite]);
   }
 
-  macs(node: Node, axes: (Axis | undefined)[]): void {
-    this.macAxes.set(
-      node,
-      axes.filter((a): a is Labels => a instanceof Int32Array),
-    );
+  /**
+   * The MACs of the node are a product of the sizes of these axes; where they are a sum of products, one call for each.
+   * @param share the part of the node's MACs that the product makes up; all calls together 1
+   */
+  macs(node: Node, axes: (Axis | undefined)[], share = 1): void {
+    const term = { axes: axes.filter((a): a is Labels => a instanceof Int32Array), share };
+    const terms = this.macTerms.get(node);
+    if (terms) terms.push(term);
+    else this.macTerms.set(node, [term]);
   }
 
   /** The op is a wall: what reaches it stays as it is. */

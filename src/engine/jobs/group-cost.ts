@@ -36,8 +36,8 @@ export class GroupCosts {
       this.add('parameters', parameterCount(value), flow.axesOf(value) ?? []);
     };
     for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value);
-    for (const layer of cost.layers)
-      if (layer.macs > 0) this.add('macs', layer.macs, flow.macAxes.get(layer.node) ?? []);
+    for (const { node, macs } of cost.layers)
+      for (const { axes, share } of flow.macTerms.get(node) ?? []) this.add('macs', macs * share, axes);
   }
 
   of(group: Group): Share {
