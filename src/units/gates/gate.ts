@@ -87,10 +87,10 @@ export class GateContext {
   }
 
   /** max(x, least), and never a number that half precision rounds to 0. */
-  atLeast(x: Value, least: number): Value {
-    const bound = this.elemType === DataType.FLOAT16 ? Math.max(least, 6e-8) : least;
+  atLeast(x: Value, least: number, elemType = this.elemType): Value {
+    const bound = elemType === DataType.FLOAT16 ? Math.max(least, 6e-8) : least;
     return this.opset >= 8
-      ? this.add('Max', [x, this.scalar(bound)])
+      ? this.add('Max', [x, this.scalar(bound, elemType)])
       : this.add('Clip', [x], { min: { float: bound } });
   }
 

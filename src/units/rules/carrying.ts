@@ -22,31 +22,6 @@ function elementwise(node: Node, flow: Flow): void {
   flow.setAxes(node, 0, broadcastAxes(flow, node, inputs));
 }
 
-/** BatchNormalization: one scale, bias, mean and variance per channel. */
-function batchNorm(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  if (!x || x.length < 2) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
-  let channels = x[1];
-  for (let i = 1; i < 5; i++) {
-    const p = flow.axes(node, i);
-    // Opset 7 and 8 with spatial = 0 normalise each position of a sample alone: [C, H, W].
-    if (p?.length !== 1) return flow.barrier(node, `feeds ${describe(node)}, whose parameters are not one per channel`);
-    channels = flow.unite(channels, p[0]);
-  }
-  flow.setAxes(node, 0, [x[0], channels, ...x.slice(2)]);
-  node.outputs.forEach((value, i) => i > 0 && value && flow.setAxes(node, i, [channels]));
-}
-
-/** InstanceNormalization normalises each channel alone: carried. */
-function instanceNorm(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  if (!x || x.length < 3) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
-  fixSpatial(node, flow, x);
-  let channels = x[1];
-  for (let i = 1; i < 3; i++) channels = flow.unite(channels, flow.axes(node, i)?.[0] ?? 'is not tracked');
-  flow.setAxes(node, 0, [x[0], channels, ...x.slice(2)]);
-}
-
 /** Pools carry batch and channels and mix neighbours. */
 function pool(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
@@ -58,27 +33,6 @@ function pool(node: Node, flow: Flow): void {
   if (node.opType === 'MaxPool' && node.outputs[1]?.uses.length) {
     flow.freeze(x[1], `${describe(node)} numbers positions across channels`);
   }
-}
-
-/** LayerNormalization and RMSNormalization from `axis` on: carried in front of it. */
-function layerNorm(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  if (!x) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
-  const axis = axisIndex(node.int('axis', -1), x.length);
-  const reason = `mean and variance over it in ${describe(node)}`;
-  x.slice(axis).forEach((a) => flow.freeze(a, reason));
-  for (let i = 1; i < node.inputs.length; i++) flow.axes(node, i)?.forEach((a) => flow.freeze(a, reason));
-  flow.setAxes(node, 0, x);
-  node.outputs.forEach(
-    (v, i) =>
-      i > 0 &&
-      v?.type?.shape &&
-      flow.setAxes(
-        node,
-        i,
-        v.type.shape.map(() => `comes from ${describe(node)}`),
-      ),
-  );
 }
 
 /** QuantizeLinear and DequantizeLinear with one scale, or one per position of an axis. */
@@ -152,13 +106,7 @@ export const carrying: Rules = {
   ...same(unary, UNARY),
   ...same(elementwise, ELEMENTWISE),
   ...same(pool, 'MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool'),
-  ...same(
-    layerNorm,
-    'LayerNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.SimplifiedLayerNormalization',
-  ),
   ...same(quantize, 'QuantizeLinear DequantizeLinear com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear'),
   ...same(resize, 'Resize Upsample'),
-  BatchNormalization: batchNorm,
-  InstanceNormalization: instanceNorm,
   Pad: pad,
 };

@@ -3,10 +3,11 @@ import { describe, type Flow } from '../flow.ts';
 import { carrying } from './carrying.ts';
 import { contracting } from './contracting.ts';
 import { moving } from './moving.ts';
+import { normalising } from './normalising.ts';
 import { reducing } from './reducing.ts';
 import type { Rules } from './rule.ts';
 
-const RULES: Rules = { ...carrying, ...contracting, ...moving, ...reducing };
+const RULES: Rules = { ...carrying, ...contracting, ...moving, ...normalising, ...reducing };
 
 /** Applies the rule of a node's op; an op without a rule, or one with subgraphs, is a wall that says so. */
 export function applyRule(node: Node, flow: Flow): void {
