@@ -1,7 +1,7 @@
 import { cloneModel } from '../graph/clone.ts';
 import { sortTopologically } from '../graph/edit.ts';
 import { opsetVersion, type Graph, type Model, type Node, type Value } from '../graph/ir.ts';
-import { DataType } from '../onnx/data-type.ts';
+import { DataType, isFloatType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
 import { SecateurError } from '../errors.ts';
 import { GateContext } from './gates/gate.ts';
@@ -136,7 +136,7 @@ function spread(graph: Graph, original: Value, gate: Value, site: GateSite, size
   if (axis > 0) shape[0] = -1;
   factor = add('Reshape', [factor, constant(Tensor.fromInt64('', [rank], shape))]);
   const elemType = original.type!.elemType;
-  if (elemType !== DataType.FLOAT && elemType !== DataType.UNDEFINED) {
+  if (elemType !== DataType.FLOAT && isFloatType(elemType)) {
     const cast = graph.addNode('Cast', [factor], [stem]);
     cast.setInt('to', elemType);
     factor = cast.outputs[0]!;

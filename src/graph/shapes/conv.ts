@@ -42,10 +42,26 @@ function slide(input: Dim, w: Window, axis: number, ceilMode = false): Dim {
   return out;
 }
 
+/** Whether the channels are the last axis of the data. */
+type Layout = (c: RuleContext) => boolean;
+const never: Layout = () => false;
+const always: Layout = () => true;
+/** The quantised contrib ops say so themselves. */
+const asSaid: Layout = (c) => c.int('channels_last', 0) === 1;
+
+/** Channels moved from the end behind the batch, and back. */
+function channelsFirst(shape: Dim[] | undefined, last: boolean): Dim[] | undefined {
+  return shape && last && shape.length > 1 ? [shape[0], shape[shape.length - 1], ...shape.slice(1, -1)] : shape;
+}
+function inLayout(shape: Dim[], last: boolean): Dim[] {
+  return last && shape.length > 1 ? [shape[0], ...shape.slice(2), shape[1]] : shape;
+}
+
 /** Conv, with data in input `x` and weights in input `w`. */
-function convOf(x: number, w: number, elemType?: (c: RuleContext) => number): Rule {
+function convOf(x: number, w: number, elemType?: (c: RuleContext) => number, layout: Layout = never): Rule {
   return (c) => {
-    const data = c.shape(x);
+    const last = layout(c);
+    const data = channelsFirst(c.shape(x), last);
     const weights = c.shape(w);
     const rank = data?.length ?? weights?.length;
     const type = elemType ? elemType(c) : c.elem(x);
@@ -53,7 +69,7 @@ function convOf(x: number, w: number, elemType?: (c: RuleContext) => number): Ru
     const kernel = c.ints('kernel_shape') ?? weights?.slice(2) ?? unknownDims(rank - 2);
     const win = window(c, kernel);
     const spatial = win.kernel.map((_, i) => (data ? slide(data[i + 2], win, i) : null));
-    c.out(0, type, [data ? data[0] : null, weights ? weights[0] : null, ...spatial]);
+    c.out(0, type, inLayout([data ? data[0] : null, weights ? weights[0] : null, ...spatial], last));
   };
 }
 
@@ -80,28 +96,29 @@ const convTranspose: Rule = (c) => {
   c.out(0, c.elem(0), [data ? data[0] : null, channels, ...spatial]);
 };
 
-function pool(x: number): Rule {
+function pool(x: number, layout: Layout = never): Rule {
   return (c) => {
-    const data = c.shape(x);
+    const last = layout(c);
+    const data = channelsFirst(c.shape(x), last);
     const kernel = c.ints('kernel_shape');
     if (!data || !kernel) return c.out(0, c.elem(x), data && unknownDims(data.length));
     const win = window(c, kernel);
     const ceil = c.int('ceil_mode', 0) === 1;
     const spatial = kernel.map((_, i) => slide(data[i + 2], win, i, ceil));
-    const shape = [data[0], data[1], ...spatial];
+    const shape = inLayout([data[0], data[1], ...spatial], last);
     c.out(0, c.elem(x), shape);
     c.out(1, DataType.INT64, shape);
   };
 }
 
-const globalPool: Rule = (c) => {
-  const data = c.shape(0);
-  c.out(
-    0,
-    c.elem(0),
-    data?.map((d, i) => (i < 2 ? d : 1)),
-  );
-};
+function globalPool(layout: Layout = never): Rule {
+  return (c) => {
+    const last = layout(c);
+    const data = channelsFirst(c.shape(0), last);
+    const shape = data?.map((d, i): Dim => (i < 2 ? d : 1));
+    c.out(0, c.elem(0), shape && inLayout(shape, last));
+  };
+}
 
 const maxUnpool: Rule = (c) => {
   const data = c.shape(0);
@@ -146,11 +163,12 @@ const gridSample: Rule = (c) => {
 
 const deformConv: Rule = (c) => convOf(0, 1)(c);
 
-/** NHWC pooling and other layouts of the quantised contrib ops are not followed: their outputs stay unknown. */
-const channelsFirst =
-  (rule: Rule): Rule =>
-  (c) =>
-    c.int('channels_last', 0) === 1 ? undefined : rule(c);
+/** Spatial sizes follow from pads that are computed while running. */
+const dynamicPads: Rule = (c) => {
+  const [data, weights] = [c.shape(0), c.shape(1)];
+  if (!data || !weights) return;
+  c.out(0, c.elem(0), [data[0], mulDims(weights[1], c.int('group', 1)), ...unknownDims(data.length - 2)]);
+};
 
 export const convRules: RuleTable = {
   Conv: convOf(0, 1),
@@ -159,15 +177,19 @@ export const convRules: RuleTable = {
   DeformConv: deformConv,
   ConvTranspose: convTranspose,
   'com.microsoft.FusedConv': convOf(0, 1),
-  'com.microsoft.QLinearConv': channelsFirst(convOf(0, 3, (c) => c.elem(0))),
+  'com.microsoft.NhwcConv': convOf(0, 1, undefined, always),
+  'com.microsoft.NhwcFusedConv': convOf(0, 1, undefined, always),
+  'com.microsoft.NhwcMaxPool': pool(0, always),
+  'com.microsoft.QLinearConv': convOf(0, 3, (c) => c.elem(7) || c.elem(0), asSaid),
+  'com.microsoft.ConvTransposeWithDynamicPads': dynamicPads,
   MaxPool: pool(0),
   AveragePool: pool(0),
   LpPool: pool(0),
-  'com.microsoft.QLinearAveragePool': channelsFirst(pool(0)),
-  'com.microsoft.QLinearGlobalAveragePool': channelsFirst(globalPool),
-  GlobalAveragePool: globalPool,
-  GlobalMaxPool: globalPool,
-  GlobalLpPool: globalPool,
+  'com.microsoft.QLinearAveragePool': pool(0, asSaid),
+  'com.microsoft.QLinearGlobalAveragePool': globalPool(asSaid),
+  GlobalAveragePool: globalPool(),
+  GlobalMaxPool: globalPool(),
+  GlobalLpPool: globalPool(),
   MaxUnpool: maxUnpool,
   MaxRoiPool: roiPool,
   RoiAlign: roiPool,

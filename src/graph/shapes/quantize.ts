@@ -1,4 +1,5 @@
 import { DataType } from '../../onnx/data-type.ts';
+import type { Dim } from '../ir.ts';
 import type { Rule, RuleTable } from './context.ts';
 import { broadcast } from './dims.ts';
 
@@ -21,6 +22,14 @@ const dynamicQuantize: Rule = (c) => {
 const qLinearBinary: Rule = (c) => c.out(0, c.elem(0), broadcast([c.shape(0), c.shape(3)]));
 const first: Rule = (c) => c.same(0);
 
+const qLinearReduceMean: Rule = (c) => {
+  const data = c.shape(0);
+  const axes = c.ints('axes')?.map((a) => (data && a < 0 ? a + data.length : a));
+  const keep = c.int('keepdims', 1) !== 0;
+  const shape = data?.flatMap((d, i): Dim[] => (axes && !axes.includes(i) ? [d] : keep ? [1] : []));
+  c.out(0, c.elem(0), shape);
+};
+
 export const quantizeRules: RuleTable = {
   QuantizeLinear: quantize,
   'com.microsoft.QuantizeLinear': quantize,
@@ -30,6 +39,8 @@ export const quantizeRules: RuleTable = {
   'com.microsoft.DynamicQuantizeLinear': dynamicQuantize,
   'com.microsoft.QLinearAdd': qLinearBinary,
   'com.microsoft.QLinearMul': qLinearBinary,
+  'com.microsoft.QLinearWhere': (c) => c.out(0, c.elem(1), broadcast([c.shape(0), c.shape(1), c.shape(4)])),
+  'com.microsoft.QLinearReduceMean': qLinearReduceMean,
   'com.microsoft.QLinearSigmoid': first,
   'com.microsoft.QLinearLeakyRelu': first,
   'com.microsoft.QLinearSoftmax': first,

@@ -7,7 +7,11 @@ import { Tensor } from '../../onnx/tensor.ts';
  * b to d). Gate 1 leaves the consumer's outputs as they are; with gate 0 the other units see what they would see in the
  * model without the unit. What such a consumer gives for a closed unit itself does not matter: later gates close it.
  */
-export type Gate = (context: GateContext) => void;
+export interface Gate {
+  (context: GateContext): void;
+  /** It knows what a closed unit of whole numbers is; others leave integers alone. */
+  integers?: boolean;
+}
 
 export type GateAttributes = Record<string, number | readonly number[] | string | { float: number }>;
 
@@ -24,8 +28,8 @@ export class GateContext {
   /** That operand, not gated. */
   readonly operand: Value;
   /**
-   * One multiplier per unit, in the operand's element type: its rank, with size 1 on every axis without units; rows of
-   * coalitions lie on axis 0.
+   * One multiplier per unit, in the operand's element type (float32 where that is an integer): its rank, with size 1 on
+   * every axis without units; rows of coalitions lie on axis 0.
    */
   readonly factor: Value;
   readonly opset: number;

@@ -35,24 +35,6 @@ function pool(node: Node, flow: Flow): void {
   }
 }
 
-/** QuantizeLinear and DequantizeLinear with one scale, or one per position of an axis. */
-function quantize(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  const scale = flow.axes(node, 1);
-  if (!x || !scale) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
-  if (scale.length > 1) return flow.barrier(node, `feeds ${describe(node)}, which is quantised in blocks`);
-  const out = [...x];
-  if (scale.length === 1 && node.inputs[1]?.type?.shape?.[0] !== 1) {
-    const axis = axisIndex(node.int('axis', 1), x.length);
-    if (axis >= out.length) return flow.barrier(node, `feeds ${describe(node)}, whose scales fit no axis`);
-    for (let i = 1; i < node.inputs.length; i++) {
-      const p = flow.axes(node, i);
-      if (p?.length === 1) out[axis] = flow.unite(out[axis], p[0]);
-    }
-  }
-  flow.setAxes(node, 0, out);
-}
-
 /** Resize and Upsample: scales and sizes apply to spatial axes only; others are carried where their size stays. */
 function resize(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
@@ -106,7 +88,6 @@ export const carrying: Rules = {
   ...same(unary, UNARY),
   ...same(elementwise, ELEMENTWISE),
   ...same(pool, 'MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool'),
-  ...same(quantize, 'QuantizeLinear DequantizeLinear com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear'),
   ...same(resize, 'Resize Upsample'),
   Pad: pad,
 };

@@ -1,38 +1,63 @@
 import { isConstantOnly } from '../../graph/edit.ts';
 import type { Node, Value } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
+import type { Gate } from '../gates/gate.ts';
 import { sliceBlocks } from '../slicing.ts';
 import type { Rules } from './rule.ts';
 
 const SPATIAL = 'is a spatial axis';
+
+/** Which inputs of a convolution or matrix product are what: quantised and fused ops have others between them. */
+export interface Operands {
+  /** The data, or the left factor. */
+  x: number;
+  /** The weight, or the right factor. */
+  w: number;
+  bias: number;
+  /** How the op is gated on its data and on its weight, where multiplying is not the way. */
+  gate?: Gate;
+  weightGate?: Gate;
+  /** Data are [batch, space…, channels]; the weight is laid out as ever. */
+  channelsLast?: boolean;
+}
+
+const PLAIN: Operands = { x: 0, w: 1, bias: 2 };
 
 /** Spatial axes of a convolution or a pool are mixed with their neighbours: nothing there can go. */
 export function fixSpatial(node: Node, flow: Flow, axes: Axis[]): void {
   for (const axis of axes.slice(2)) flow.freeze(axis, `${describe(node)} mixes neighbouring positions`);
 }
 
-function outputAxes(node: Node, batch: Axis, channels: Axis): Axis[] | undefined {
-  const rank = node.outputs[0]?.type?.shape?.length ?? node.inputs[0]?.type?.shape?.length;
+function outputAxes(node: Node, at: Operands, batch: Axis, channels: Axis): Axis[] | undefined {
+  const rank = node.outputs[0]?.type?.shape?.length ?? node.inputs[at.x]?.type?.shape?.length;
   if (rank === undefined) return undefined;
-  return [batch, channels, ...Array<string>(rank - 2).fill(SPATIAL)];
+  const space = Array<string>(rank - 2).fill(SPATIAL);
+  return at.channelsLast ? [batch, ...space, channels] : [batch, channels, ...space];
 }
 
-/** Axes of a convolution's input and weight, and the first two sizes of the weight; a wall where they are not known. */
-function convolved(node: Node, flow: Flow): { x: Axis[]; w: Axis[]; weight: [number, number] } | undefined {
-  const x = flow.axes(node, 0);
-  const w = flow.axes(node, 1);
-  const [first, second] = flow.shape(node.inputs[1]) ?? [];
+/** Axes of a convolution's data (channels first) and weight, and the first two sizes of the weight; a wall where they are not known. */
+function convolved(
+  node: Node,
+  flow: Flow,
+  at: Operands,
+): { x: Axis[]; w: Axis[]; weight: [number, number]; channel: number } | undefined {
+  const x = flow.axes(node, at.x);
+  const w = flow.axes(node, at.w);
+  const [first, second] = flow.shape(node.inputs[at.w]) ?? [];
   if (!x || !w || typeof first !== 'number' || typeof second !== 'number' || x.length < 3) {
     flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
     return undefined;
   }
-  return { x, w, weight: [first, second] };
+  const channel = at.channelsLast ? x.length - 1 : 1;
+  const ordered = at.channelsLast ? [x[0], x[channel], ...x.slice(1, -1)] : x;
+  return { x: ordered, w, weight: [first, second], channel };
 }
 
 /** Sets the output of a convolution: batch, channels (which go with the bias) and spatial axes. */
-function setChannels(node: Node, flow: Flow, batch: Axis, channels: Axis): void {
-  const out = node.inputs[2] ? flow.unite(channels, flow.axes(node, 2)?.[0] ?? 'is not tracked') : channels;
-  const axes = outputAxes(node, batch, out);
+function setChannels(node: Node, flow: Flow, at: Operands, batch: Axis, channels: Axis): void {
+  const bias = node.inputs[at.bias];
+  const out = bias ? flow.unite(channels, flow.axes(node, at.bias)?.[0] ?? 'is not tracked') : channels;
+  const axes = outputAxes(node, at, batch, out);
   if (axes) flow.setAxes(node, 0, axes);
 }
 
@@ -40,10 +65,10 @@ function setChannels(node: Node, flow: Flow, batch: Axis, channels: Axis): void 
  * Conv. W is [O, I/groups, k…]. Plain: contracts X's channels with W's axis 1, W's axis 0 produces. Depthwise
  * (groups = I) carries. Grouped: contracts block by block; each block must keep equally many channels.
  */
-function conv(node: Node, flow: Flow): void {
-  const operands = convolved(node, flow);
+export function conv(node: Node, flow: Flow, at: Operands = PLAIN): void {
+  const operands = convolved(node, flow, at);
   if (!operands) return;
-  const { x, w, weight } = operands;
+  const { x, w, weight, channel } = operands;
   const groups = node.int('group', 1);
   const [outputs, perGroup] = [weight[0], weight[1]];
   const inputs = perGroup * groups;
@@ -52,8 +77,8 @@ function conv(node: Node, flow: Flow): void {
   let out = w[0];
   if (groups === 1) {
     flow.unite(x[1], w[1]);
-    flow.contract(node, 0, 1);
-    flow.produce(node, 1, 0);
+    flow.contract(node, at.x, channel, at.gate);
+    flow.produce(node, at.w, 0);
     flow.macs(node, [w[0], w[1]]);
   } else if (perGroup === 1) {
     out = depthwise(node, flow, x[1], w[0], inputs, outputs);
@@ -61,19 +86,19 @@ function conv(node: Node, flow: Flow): void {
     const inLabels = flow.labels(x[1], inputs);
     const outLabels = flow.labels(w[0], outputs);
     flow.freeze(w[1], 'is cut block by block');
-    const stored = node.inputs[1]!;
+    const stored = node.inputs[at.w]!;
     if (!stored.initializer || stored.isGraphInput) {
       const reason = `passes ${describe(node)}, a grouped convolution whose weights are computed`;
       [inLabels, outLabels].forEach((labels) => flow.freeze(labels, reason));
     }
     flow.blocks.push({ node, labels: inLabels, blocks: groups }, { node, labels: outLabels, blocks: groups });
-    flow.contract(node, 0, 1);
-    flow.produce(node, 1, 0);
+    flow.contract(node, at.x, channel, at.gate);
+    flow.produce(node, at.w, 0);
     flow.macs(node, [outLabels, inLabels]);
-    flow.weightAxes.set(node.inputs[1]!, [outLabels, inLabels]);
-    flow.rewrite(node, (copy, kept) => sliceBlocks(copy, 1, groups, kept.positions(inLabels), inputs));
+    flow.weightAxes.set(node.inputs[at.w]!, [outLabels, inLabels]);
+    flow.rewrite(node, (copy, kept) => sliceBlocks(copy, at.w, groups, kept.positions(inLabels), inputs));
   }
-  setChannels(node, flow, x[0], out);
+  setChannels(node, flow, at, x[0], out);
 }
 
 /** Each input channel makes `multiplier` output channels of its own: they go together. */
@@ -92,8 +117,8 @@ function depthwise(node: Node, flow: Flow, x: Axis, w: Axis, inputs: number, out
 }
 
 /** ConvTranspose. W is [I, O/groups, k…]. */
-function convTranspose(node: Node, flow: Flow): void {
-  const operands = convolved(node, flow);
+export function convTranspose(node: Node, flow: Flow, at: Operands = PLAIN): void {
+  const operands = convolved(node, flow, at);
   if (!operands) return;
   const { x, w, weight } = operands;
   const groups = node.int('group', 1);
@@ -104,20 +129,20 @@ function convTranspose(node: Node, flow: Flow): void {
   let out: Axis;
   if (groups === 1) {
     flow.unite(x[1], w[0]);
-    flow.contract(node, 0, 1);
-    flow.produce(node, 1, 1);
+    flow.contract(node, at.x, 1, at.gate);
+    flow.produce(node, at.w, 1);
     flow.macs(node, [w[0], w[1]]);
     out = w[1];
   } else {
     out = depthwise(node, flow, x[1], w[0], weight[0], weight[0]);
   }
-  setChannels(node, flow, x[0], out);
+  setChannels(node, flow, at, x[0], out);
 }
 
 /** Gemm: A[M,K]·B[K,N] + C with optional transposes. */
-function gemm(node: Node, flow: Flow): void {
-  const a = flow.axes(node, 0);
-  const b = flow.axes(node, 1);
+export function gemm(node: Node, flow: Flow, at: Operands = PLAIN): void {
+  const a = flow.axes(node, at.x);
+  const b = flow.axes(node, at.w);
   if (a?.length !== 2 || b?.length !== 2)
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
   const kA = node.int('transA', 0) ? 0 : 1;
@@ -125,10 +150,10 @@ function gemm(node: Node, flow: Flow): void {
   const rows = a[1 - kA];
   let columns = b[1 - kB];
   flow.unite(a[kA], b[kB]);
-  contractOne(node, flow, kA, kB);
-  produceWeights(node, flow, 1 - kA, 1 - kB);
-  const c = flow.axes(node, 2);
-  const cShape = node.inputs[2]?.type?.shape;
+  contractOne(node, flow, at, kA, kB);
+  produceWeights(node, flow, at, 1 - kA, 1 - kB);
+  const c = flow.axes(node, at.bias);
+  const cShape = node.inputs[at.bias]?.type?.shape;
   if (c && cShape && c.length > 0) {
     if (cShape[c.length - 1] !== 1) columns = flow.unite(columns, c[c.length - 1]);
     if (c.length === 2 && cShape[0] !== 1) flow.unite(rows, c[0]);
@@ -137,33 +162,38 @@ function gemm(node: Node, flow: Flow): void {
   flow.setAxes(node, 0, [rows, columns]);
 }
 
-/** MatMul over the last two axes; leading axes broadcast. */
-function matMul(node: Node, flow: Flow): void {
-  const a = flow.axes(node, 0);
-  const b = flow.axes(node, 1);
+/** MatMul over the last two axes, which fused ones may transpose; leading axes broadcast. */
+export function matMul(node: Node, flow: Flow, at: Operands = PLAIN): void {
+  const a = flow.axes(node, at.x);
+  const b = flow.axes(node, at.w);
   if (!a || !b || a.length < 2 || b.length < 2) {
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
   }
-  const kA = a.length - 1;
-  const kB = b.length - 2;
+  const [rowA, kA] = node.int('transA', 0) ? [a.length - 1, a.length - 2] : [a.length - 2, a.length - 1];
+  const [kB, columnB] = node.int('transB', 0) ? [b.length - 1, b.length - 2] : [b.length - 2, b.length - 1];
   flow.unite(a[kA], b[kB]);
-  contractOne(node, flow, kA, kB);
-  produceWeights(node, flow, a.length - 2, b.length - 1);
-  const lead = broadcastAxes(flow, node, [0, 1], 2);
-  const [rows, columns] = [a[a.length - 2], b[b.length - 1]];
+  contractOne(node, flow, at, kA, kB);
+  produceWeights(node, flow, at, rowA, columnB);
+  const lead = broadcastAxes(flow, node, [at.x, at.w], 2);
+  const [rows, columns] = [a[rowA], b[columnB]];
+  if (!isWeight(node, at.x, flow) && !isWeight(node, at.w, flow)) {
+    // Products of two activations are those of an attention.
+    lead.forEach((axis) => flow.role(axis, 'head'));
+    [a[kA], columns].forEach((axis) => flow.role(axis, 'head-dim'));
+  }
   flow.macs(node, [...lead, rows, a[kA] instanceof Int32Array ? a[kA] : b[kB], columns]);
   flow.setAxes(node, 0, [...lead, rows, columns]);
 }
 
 /** A product that contracts both operands is gated on one: the one that is not a weight. */
-function contractOne(node: Node, flow: Flow, kA: number, kB: number): void {
-  if (isWeight(node, 0, flow) && !isWeight(node, 1, flow)) flow.contract(node, 1, kB);
-  else flow.contract(node, 0, kA);
+function contractOne(node: Node, flow: Flow, at: Operands, kA: number, kB: number): void {
+  if (isWeight(node, at.x, flow) && !isWeight(node, at.w, flow)) flow.contract(node, at.w, kB, at.weightGate);
+  else flow.contract(node, at.x, kA, at.gate);
 }
 
-function produceWeights(node: Node, flow: Flow, axisA: number, axisB: number): void {
-  if (isWeight(node, 1, flow)) flow.produce(node, 1, axisB);
-  else if (isWeight(node, 0, flow)) flow.produce(node, 0, axisA);
+function produceWeights(node: Node, flow: Flow, at: Operands, axisA: number, axisB: number): void {
+  if (isWeight(node, at.w, flow)) flow.produce(node, at.w, axisB);
+  else if (isWeight(node, at.x, flow)) flow.produce(node, at.x, axisA);
 }
 
 /** Answers of one analysis, during which the graph does not change: else each would walk back to the model's inputs. */
@@ -202,42 +232,9 @@ export function broadcastAxes(flow: Flow, node: Node, inputs: number[], skip = 0
   return result;
 }
 
-/** Recurrent nets contract the features of X with W; the state stays as it is. */
-function recurrent(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  const w = flow.axes(node, 1);
-  const reason = `feeds ${describe(node)}`;
-  if (x?.length === 3 && w?.length === 3) {
-    flow.unite(x[2], w[2]);
-    flow.contract(node, 0, 2);
-    flow.freeze(x[0], reason);
-    flow.freeze(x[1], reason);
-    if (x[2] instanceof Int32Array) flow.macs(node, []);
-  } else {
-    for (const axis of x ?? []) flow.freeze(axis, reason);
-  }
-  for (let i = 1; i < node.inputs.length; i++) {
-    flow
-      .axes(node, i)
-      ?.forEach((axis, k) => (i === 1 && k === 2 && w?.length === 3 ? undefined : flow.freeze(axis, reason)));
-  }
-  node.outputs.forEach((value, i) => {
-    const shape = value?.type?.shape;
-    if (shape)
-      flow.setAxes(
-        node,
-        i,
-        shape.map(() => `comes from ${describe(node)}`),
-      );
-  });
-}
-
 export const contracting: Rules = {
   Conv: conv,
   ConvTranspose: convTranspose,
   Gemm: gemm,
   MatMul: matMul,
-  LSTM: recurrent,
-  GRU: recurrent,
-  RNN: recurrent,
 };

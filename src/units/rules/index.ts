@@ -4,10 +4,20 @@ import { carrying } from './carrying.ts';
 import { contracting } from './contracting.ts';
 import { moving } from './moving.ts';
 import { normalising } from './normalising.ts';
+import { quantisedRules } from './quantised.ts';
+import { recurring } from './recurrent.ts';
 import { reducing } from './reducing.ts';
 import type { Rules } from './rule.ts';
 
-const RULES: Rules = { ...carrying, ...contracting, ...moving, ...normalising, ...reducing };
+const RULES: Rules = {
+  ...carrying,
+  ...contracting,
+  ...moving,
+  ...normalising,
+  ...quantisedRules,
+  ...recurring,
+  ...reducing,
+};
 
 /** Applies the rule of a node's op; an op without a rule, or one with subgraphs, is a wall that says so. */
 export function applyRule(node: Node, flow: Flow): void {

@@ -61,23 +61,23 @@ function unsqueeze(node: Node, flow: Flow): void {
 }
 
 /** Concat joins the positions of one axis; the others go together. */
-function concat(node: Node, flow: Flow): void {
-  const operands = node.inputs.map((_, i) => flow.axes(node, i));
+export function concat(node: Node, flow: Flow, inputs: readonly number[] = node.inputs.map((_, i) => i)): void {
+  const operands = inputs.map((i) => flow.axes(node, i));
   const rank = operands[0]?.length ?? 0;
   if (operands.some((o) => o?.length !== rank) || rank === 0) return flow.barrier(node, unknownShape(node));
   const axis = axisIndex(node.int('axis', 1), rank);
   const out = operands[0]!.map((first, i): Axis => {
-    if (i === axis) return joined(node, flow, operands as Axis[][], axis);
+    if (i === axis) return joined(node, flow, inputs, operands as Axis[][], axis);
     return operands.slice(1).reduce<Axis>((a, o) => flow.unite(a, o![i]), first);
   });
   flow.setAxes(node, 0, out);
 }
 
-function joined(node: Node, flow: Flow, operands: Axis[][], axis: number): Axis {
+function joined(node: Node, flow: Flow, inputs: readonly number[], operands: Axis[][], axis: number): Axis {
   if (operands.every((o) => typeof o[axis] === 'string')) return operands[0][axis];
   const parts: Labels[] = [];
   for (const [i, operand] of operands.entries()) {
-    const size = flow.shape(node.inputs[i])?.[axis];
+    const size = flow.shape(node.inputs[inputs[i]])?.[axis];
     if (typeof size !== 'number') {
       operands.forEach((o) => flow.freeze(o[axis], `is joined by ${describe(node)} with an axis of unknown size`));
       return `comes from ${describe(node)}`;
@@ -223,9 +223,13 @@ function expand(node: Node, flow: Flow): void {
   const before = flow.shape(node.inputs[0]);
   const after = flow.shape(node.outputs[0]);
   if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
-  const out = after.map((_, i): Axis => {
+  const shape = flow.constantInts(node, 1);
+  const out = after.map((size, i): Axis => {
     const k = i - (after.length - before.length);
-    return k >= 0 && before[k] !== 1 ? x[k] : `comes from ${describe(node)}`;
+    if (k >= 0 && before[k] !== 1) return x[k];
+    // Copies that are told apart later (the query heads that share a key) may go one by one.
+    if (typeof size === 'number' && size > 1 && shape && i < after.length - 1) return flow.atoms.split([size])[0];
+    return `comes from ${describe(node)}`;
   });
   flow.setAxes(node, 0, out);
   const labels = out.filter((a) => a instanceof Int32Array);
@@ -284,7 +288,7 @@ export const moving: Rules = {
   Transpose: transpose,
   Squeeze: squeeze,
   Unsqueeze: unsqueeze,
-  Concat: concat,
+  Concat: (node, flow) => concat(node, flow),
   Split: split,
   Slice: slice,
   Gather: gather,
