@@ -96,7 +96,7 @@ class DataFile {
     const padding = (alignment - (this.size % alignment)) % alignment;
     if (padding > 0) this.pieces.push(new Uint8Array(padding));
     const place = { location: this.location, offset: this.size + padding, length };
-    this.pieces.push(tensor.range ?? tensor.bytes());
+    this.pieces.push(tensor.range ?? tensor.stream);
     this.size = place.offset + length;
     this.placed.set(tensor.storage, place);
     return place;
@@ -124,7 +124,7 @@ export function allTensors(model: Model): Tensor[] {
 /** Weights are streamed from the original: writing over it would destroy them half way. */
 function refuseOverwritingSources(tensors: readonly Tensor[], targets: readonly string[]): void {
   const sources = new Set<string>();
-  for (const t of tensors) {
+  for (const { whole: t } of tensors) {
     if (t.storage.kind === 'file') for (const r of t.storage.ranges) sources.add(fileKey(r.file.path));
     const range = t.isExternal ? t.range : undefined;
     if (range) sources.add(fileKey(range.file.path));

@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs';
-import { MARKER_FIELD, readMarker } from './marker.ts';
+import type { Stream } from './cut.ts';
+import { MARKER_FIELD, readMarker, type InMemory } from './marker.ts';
 import { openUnchanged, readExactly, type FileIdentity, type FileRange } from './source.ts';
 import { CHILDREN, readVarint, varint, Wire, type MessageKind } from './wire.ts';
 
-/** A piece of an output: bytes in memory, or a byte range of a file that is read when it is written. */
-export type Piece = Uint8Array | FileRange;
+/** A piece of an output: bytes in memory, or a byte range of a file or a stream that is read when it is written. */
+export type Piece = Uint8Array | FileRange | Stream;
 
 /**
  * The reverse of the skimmer: the pieces of a ModelProto in which markers are replaced by the data they stand for and
@@ -12,7 +13,7 @@ export type Piece = Uint8Array | FileRange;
  * @param skeleton A ModelProto in the wire format, as our protobuf library wrote it.
  * @param memory Table of the memory markers.
  */
-export function expand(skeleton: Uint8Array, memory: readonly Uint8Array[]): { pieces: Piece[]; length: number } {
+export function expand(skeleton: Uint8Array, memory: readonly InMemory[]): { pieces: Piece[]; length: number } {
   const pieces: Piece[] = [];
   const length = expandMessage('model', skeleton, 0, skeleton.length, memory, pieces);
   return { pieces, length };
@@ -23,7 +24,7 @@ function expandMessage(
   bytes: Uint8Array,
   start: number,
   end: number,
-  memory: readonly Uint8Array[],
+  memory: readonly InMemory[],
   pieces: Piece[],
 ): number {
   let total = 0;
@@ -81,14 +82,22 @@ function number(bytes: Uint8Array, at: number): { value: number; next: number } 
 
 const CHUNK = 1 << 23;
 
-/** Hands out the bytes of pieces in order, files in chunks of 8 MB: never more than that in memory. */
+/**
+ * Hands out the bytes of pieces in order, files in chunks of 8 MB: never more than that in memory. A chunk is valid only
+ * until the next one is asked for.
+ */
 export function* chunks(pieces: Iterable<Piece>): Generator<Uint8Array> {
   let fd = -1;
   let file: FileIdentity | null = null;
+  let window: Buffer | null = null;
   try {
     for (const piece of pieces) {
       if (piece instanceof Uint8Array) {
         yield piece;
+        continue;
+      }
+      if ('chunks' in piece) {
+        yield* piece.chunks();
         continue;
       }
       if (file !== piece.file) {
@@ -98,8 +107,9 @@ export function* chunks(pieces: Iterable<Piece>): Generator<Uint8Array> {
         file = piece.file;
       }
       for (let done = 0; done < piece.length; done += CHUNK) {
-        const buffer = Buffer.allocUnsafe(Math.min(CHUNK, piece.length - done));
-        yield readExactly(fd, piece.offset + done, buffer);
+        const length = Math.min(CHUNK, piece.length - done);
+        if (!window || window.length < length) window = Buffer.allocUnsafeSlow(length);
+        yield readExactly(fd, piece.offset + done, window.subarray(0, length));
       }
     }
   } finally {

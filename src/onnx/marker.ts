@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Stream } from './cut.ts';
 import type { FileIdentity, FileRange } from './source.ts';
 import { readVarint, varint } from './wire.ts';
 
@@ -9,11 +10,14 @@ import { readVarint, varint } from './wire.ts';
 export const MARKER_FIELD = 536_870_911;
 const SECRET = new Uint8Array(randomBytes(16));
 
+/** Data in memory, or made from what is in memory or in files when they are written. */
+export type InMemory = Uint8Array | Stream;
+
 /** Data of one TensorProto field, left in a file or in memory. */
 export interface Deferred {
   /** Field number of TensorProto. */
   field: number;
-  data: FileRange | Uint8Array;
+  data: FileRange | InMemory;
 }
 
 const files: FileIdentity[] = [];
@@ -34,13 +38,13 @@ export function fileMarker(field: number, range: FileRange): Uint8Array {
   return concat([SECRET, varint(field), varint(fileNumber(range.file)), varint(range.offset), varint(range.length)]);
 }
 
-/** Marker contents for entry `index` of a table of byte arrays that lives as long as one save. */
+/** Marker contents for entry `index` of a table of data that lives as long as one save. */
 export function memoryMarker(field: number, index: number): Uint8Array {
   return concat([SECRET, varint(field), varint(Number.MAX_SAFE_INTEGER), varint(index)]);
 }
 
 /** What a marker stands for; null when the bytes are not a marker of this process. */
-export function readMarker(bytes: Uint8Array, memory: readonly Uint8Array[] = []): Deferred | null {
+export function readMarker(bytes: Uint8Array, memory: readonly InMemory[] = []): Deferred | null {
   if (bytes.length < SECRET.length || SECRET.some((b, i) => bytes[i] !== b)) return null;
   const numbers: number[] = [];
   for (let at = SECRET.length; at < bytes.length;) {

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import type { UnknownField } from '@bufbuild/protobuf';
 import { DataType } from './data-type.ts';
-import { fileMarker, MARKER_FIELD, memoryMarker, readMarker } from './marker.ts';
+import { fileMarker, MARKER_FIELD, memoryMarker, readMarker, type InMemory } from './marker.ts';
 import {
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
@@ -73,7 +73,7 @@ function payload(field: UnknownField): Uint8Array {
 /** How tensors are written. */
 export interface TensorSink {
   /** Table of data in memory that is put in when the file is written (see expand.ts). */
-  memory: Uint8Array[];
+  memory: InMemory[];
   /** Where a tensor's bytes go in an external file; undefined: into the model file. */
   external?(tensor: Tensor): { location: string; offset: number; length: number } | undefined;
 }
@@ -138,6 +138,9 @@ function setInline(proto: TensorProto, tensor: Tensor, sink: TensorSink): void {
     case 'file':
       if (s.ranges.length === 1) addMarker(proto, fileMarker(s.field, s.ranges[0]));
       else addMarker(proto, memoryMarker(s.field, sink.memory.push(readRanges(s.ranges)) - 1));
+      return;
+    case 'cut':
+      addMarker(proto, memoryMarker(TensorField.RAW, sink.memory.push(tensor.stream) - 1));
       return;
     case 'bytes':
       if (s.bytes.length > INLINE_LIMIT) addMarker(proto, memoryMarker(TensorField.RAW, sink.memory.push(s.bytes) - 1));

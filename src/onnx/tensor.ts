@@ -1,4 +1,5 @@
 import { bitsPerElement, byteLength, DataType, dataTypeName } from './data-type.ts';
+import { cutChunks, fileReader, memoryReader, type Cuts, type Reader, type Stream } from './cut.ts';
 import { aligned, decodeNumbers, packBits, toBfloatBits, toHalfBits, typedView, unpackBits } from './elements.ts';
 import { resolveExternal, type ExternalRef } from './external.ts';
 import type { TensorProto } from './onnx_pb.ts';
@@ -16,7 +17,12 @@ export type Storage =
   | { kind: 'external'; ref: ExternalRef }
   /** Typed lists of the message. */
   | { kind: 'lists'; proto: TensorProto }
-  | { kind: 'strings'; values: Uint8Array[] };
+  | { kind: 'strings'; values: Uint8Array[] }
+  /** What stays of another tensor, whose bytes are wherever they are. */
+  | { kind: 'cut'; of: Tensor; cuts: Cuts };
+
+/** Cut tensors of at most so many bytes are kept in memory. */
+const SMALL_CUT = 1 << 14;
 
 /** A byte range of a file that holds a tensor's raw little-endian elements. */
 export interface TensorLocation {
@@ -88,7 +94,11 @@ export class Tensor {
   }
   /** Whether the bytes lie in an external file, as the model file says. */
   get isExternal(): boolean {
-    return this.storage.kind === 'external';
+    return this.whole.storage.kind === 'external';
+  }
+  /** The tensor that this one was cut from, in one step or several; itself where it is whole. */
+  get whole(): Tensor {
+    return this.storage.kind === 'cut' ? this.storage.of.whole : this;
   }
 
   /**
@@ -120,9 +130,40 @@ export class Tensor {
         const bytes = readRanges(s.ranges);
         return s.field === TensorField.RAW ? bytes : packedToRaw(s.field, bytes, this.dataType);
       }
+      case 'cut': {
+        const bytes = new Uint8Array(this.byteLength);
+        let at = 0;
+        for (const chunk of this.stream.chunks()) {
+          bytes.set(chunk, at);
+          at += chunk.length;
+        }
+        return bytes;
+      }
       case 'strings':
         throw new SecateurError('unsupported', `Tensor "${this.name}" holds strings, not numbers.`);
     }
+  }
+
+  /** As `bytes()`, but piece by piece where the tensor is cut, and not before they are asked for. */
+  get stream(): Stream {
+    const s = this.storage;
+    if (s.kind !== 'cut') return { length: this.byteLength, chunks: () => [this.bytes()] };
+    const elementBytes = bitsPerElement(this.dataType) / 8;
+    return {
+      length: this.byteLength,
+      chunks: () => cutChunks(() => s.of.reader(), s.of.dims, elementBytes, s.cuts),
+    };
+  }
+
+  private reader(): Reader {
+    const s = this.storage;
+    if (s.kind === 'external') {
+      const range = resolveExternal(s.ref, this.name);
+      this.checkLength(range.length);
+      return fileReader(range);
+    }
+    const range = this.range;
+    return range ? fileReader(range) : memoryReader(this.bytes());
   }
 
   /** The byte range of a file that holds exactly `bytes()`, or undefined when they are in memory or encoded otherwise. */
@@ -198,35 +239,50 @@ export class Tensor {
     return new Tensor(name, this.dataType, [...dims], this.storage, this.proto);
   }
   /**
-   * The slices with the given positions along `axis`, in that order: a new tensor in memory, of the same type.
-   * Works on bytes, so that no element is ever rounded.
+   * The slices with the given positions along `axis`, in that order: a new tensor of the same type. Its bytes are cut
+   * out of this one's when they are asked for; small ones are at once. Works on bytes, so that no element is rounded.
    */
   take(axis: number, positions: ArrayLike<number>, name = this.name): Tensor {
     const size = this.dims[axis];
     const dims = this.dims.map((d, i) => (i === axis ? positions.length : d));
-    const outer = this.dims.slice(0, axis).reduce((a, b) => a * b, 1);
-    const inner = this.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
     for (let i = 0; i < positions.length; i++)
       if (!(positions[i] >= 0 && positions[i] < size))
         throw new SecateurError('internal', `Tensor "${this.name}" has no position ${positions[i]} on axis ${axis}.`);
-    if (this.storage.kind === 'strings') {
-      const values = takeFrom(this.storage.values, outer, size, inner, positions);
-      return new Tensor(name, this.dataType, dims, { kind: 'strings', values }, this.proto);
-    }
     const bits = bitsPerElement(this.dataType);
-    let bytes: Uint8Array;
-    if (bits === 4 || bits === 2) {
-      const codes = takeBytes(unpackBits(this.bytes(), bits, this.elementCount), outer, size, inner, positions);
-      bytes = packBits(codes, bits);
-    } else if (bits % 8 === 0 && bits > 0) {
-      bytes = takeBytes(this.bytes(), outer, size, inner * (bits / 8), positions);
-    } else {
+    if (this.storage.kind === 'strings' || bits === 4 || bits === 2)
+      return new Tensor(name, this.dataType, dims, this.takeEntries(axis, positions), this.proto);
+    if (bits % 8 !== 0 || bits === 0)
       throw new SecateurError(
         'unsupported',
         `Tensor "${this.name}" of type ${dataTypeName(this.dataType)} cannot be cut.`,
       );
-    }
-    return new Tensor(name, this.dataType, dims, { kind: 'bytes', bytes }, this.proto);
+    const storage = this.cutStorage(axis, Int32Array.from(positions));
+    const cut = new Tensor(name, this.dataType, dims, storage, this.proto);
+    if (cut.byteLength > SMALL_CUT) return cut;
+    return new Tensor(name, this.dataType, dims, { kind: 'bytes', bytes: cut.bytes() }, this.proto);
+  }
+
+  /** A tensor that is cut again is cut once, by both. */
+  private cutStorage(axis: number, positions: Int32Array): Storage {
+    const s = this.storage;
+    const again = s.kind === 'cut' && this.dims.every((d, i) => d === (s.cuts[i]?.length ?? s.of.dims[i]));
+    if (!again || this.dims.length !== s.of.dims.length)
+      return { kind: 'cut', of: this, cuts: this.dims.map((_, i) => (i === axis ? positions : undefined)) };
+    const before = s.cuts[axis];
+    const both = before ? positions.map((p) => before[p]) : positions;
+    return { kind: 'cut', of: s.of, cuts: s.cuts.map((cut, i) => (i === axis ? both : cut)) };
+  }
+
+  /** `take` for strings and for elements that share bytes. */
+  private takeEntries(axis: number, positions: ArrayLike<number>): Storage {
+    const size = this.dims[axis];
+    const outer = this.dims.slice(0, axis).reduce((a, b) => a * b, 1);
+    const inner = this.dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+    if (this.storage.kind === 'strings')
+      return { kind: 'strings', values: takeFrom(this.storage.values, outer, size, inner, positions) };
+    const bits = bitsPerElement(this.dataType) as 2 | 4;
+    const codes = unpackBits(this.bytes(), bits, this.elementCount);
+    return { kind: 'bytes', bytes: packBits(Uint8Array.from(takeFrom(codes, outer, size, inner, positions)), bits) };
   }
 
   private checkLength(length: number): void {
@@ -248,26 +304,8 @@ function isRawField(field: number, type: DataType): boolean {
   );
 }
 
-function takeBytes(
-  source: Uint8Array,
-  outer: number,
-  size: number,
-  inner: number,
-  positions: ArrayLike<number>,
-): Uint8Array {
-  const out = new Uint8Array(outer * positions.length * inner);
-  let at = 0;
-  for (let o = 0; o < outer; o++)
-    for (let p = 0; p < positions.length; p++) {
-      const from = (o * size + positions[p]) * inner;
-      out.set(source.subarray(from, from + inner), at);
-      at += inner;
-    }
-  return out;
-}
-
 function takeFrom<T>(
-  source: readonly T[],
+  source: ArrayLike<T>,
   outer: number,
   size: number,
   inner: number,

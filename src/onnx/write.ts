@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { toBinary } from '@bufbuild/protobuf';
 import { SecateurError } from '../errors.ts';
 import { chunks, expand, type Piece } from './expand.ts';
+import type { InMemory } from './marker.ts';
 import { ModelProtoSchema, type ModelProto } from './onnx_pb.ts';
 import { reason } from './source.ts';
 
@@ -12,7 +13,7 @@ export const MAX_MESSAGE = 2 ** 31 - 1;
  * The pieces of a model file: what the message says, with markers replaced by data.
  * @throws SecateurError 'unsupported' when the file would be larger than 2 GB.
  */
-export function modelPieces(proto: ModelProto, memory: readonly Uint8Array[]): { pieces: Piece[]; length: number } {
+export function modelPieces(proto: ModelProto, memory: readonly InMemory[]): { pieces: Piece[]; length: number } {
   const expanded = expand(toBinary(ModelProtoSchema, proto), memory);
   if (expanded.length > MAX_MESSAGE)
     throw new SecateurError(

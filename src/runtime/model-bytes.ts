@@ -2,6 +2,7 @@ import type { Model } from '../graph/ir.ts';
 import { serializeModel } from '../graph/save.ts';
 import { modelToProto } from '../graph/to-proto.ts';
 import type { Tensor } from '../onnx/tensor.ts';
+import type { TensorSink } from '../onnx/tensor-proto.ts';
 import { gather, modelPieces } from '../onnx/write.ts';
 
 /** Bytes of a model for the runtime, and the external data that go with them (session option `externalData`). */
@@ -18,7 +19,7 @@ const SMALL_TENSOR = 4096;
 /** Serialises a model for a session. @throws SecateurError 'bad-model' or 'io' when weights cannot be read */
 export function prepareModel(model: Model, inlineBytes = INLINE_BYTES): PreparedModel {
   if (weightBytes(model) <= inlineBytes) return { bytes: serializeModel(model), externalData: [] };
-  const memory: Uint8Array[] = [];
+  const memory: TensorSink['memory'] = [];
   const externalData: PreparedModel['externalData'] = [];
   const external = (tensor: Tensor) => {
     if (tensor.byteLength < SMALL_TENSOR) return undefined;

@@ -14,7 +14,7 @@ export interface ExternalData {
 export function externalData(model: Model): ExternalData {
   const files = new Set<string>();
   let problem: Error | null = null;
-  for (const tensor of allTensors(model)) {
+  for (const { whole: tensor } of allTensors(model)) {
     if (tensor.storage.kind !== 'external') continue;
     try {
       files.add(resolveExternal(tensor.storage.ref, tensor.name).file.path);
