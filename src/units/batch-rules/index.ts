@@ -11,6 +11,7 @@ import {
   fused,
   experts,
   batchNorm,
+  meanVariance,
 } from './mixing.ts';
 import {
   transpose,
@@ -51,7 +52,7 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
     firstAxis,
     `Conv ConvTranspose ConvInteger QLinearConv MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool
      InstanceNormalization GroupNormalization LRN SpaceToDepth DepthToSpace com.microsoft.FusedConv com.microsoft.QLinearAveragePool
-     com.microsoft.QLinearGlobalAveragePool`,
+     com.microsoft.QLinearGlobalAveragePool com.microsoft.GroupNorm`,
   ),
   ...table(
     reduce,
@@ -60,17 +61,21 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...table(arg, 'ArgMax ArgMin'),
   ...table(softmax, 'Softmax LogSoftmax Hardmax'),
   ...table(along(-1), 'LpNormalization'),
-  ...table(along(-1, true), 'LayerNormalization RMSNormalization SimplifiedLayerNormalization'),
+  ...table(
+    along(-1, true),
+    'LayerNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.SimplifiedLayerNormalization',
+  ),
   // Scales per channel lie along `axis`; along the samples they could not be constant.
   ...table(along(1), 'QuantizeLinear DequantizeLinear'),
   ...table(recurrent, 'LSTM GRU RNN'),
   ...table(
     fused,
     `com.microsoft.Attention com.microsoft.MultiHeadAttention com.microsoft.SkipLayerNormalization com.microsoft.EmbedLayerNormalization
-     com.microsoft.SkipSimplifiedLayerNormalization Attention`,
+     com.microsoft.SkipSimplifiedLayerNormalization com.microsoft.SkipGroupNorm Attention`,
   ),
   ...table(experts, 'com.microsoft.MoE com.microsoft.QMoE'),
   ['BatchNormalization', batchNorm],
+  ['MeanVarianceNormalization', meanVariance],
   ['MatMul', matmul],
   [
     'com.microsoft.FusedMatMul',

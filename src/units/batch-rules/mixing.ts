@@ -137,3 +137,12 @@ export const experts: Rule = (c) => {
 /** BatchNormalization in training mode mixes the samples. */
 export const batchNorm: Rule = (c) =>
   c.node.int('training_mode', 0) ? mixed('it normalises over the batch') : firstAxis(c);
+
+/** MeanVarianceNormalization takes the samples together where their axis is among its own, as it is by default. */
+export const meanVariance: Rule = (c) => {
+  const s = rowsOf(c, 0);
+  const r = rank(c, 0);
+  if (!s || r === undefined) return mixed('unknown rank');
+  const axes = c.node.ints('axes', [0, 2, 3]).map((a) => (a < 0 ? a + r : a));
+  return axes.includes(s.axis) ? mixed('it normalises over the samples') : rows(s.axis, s.inner);
+};

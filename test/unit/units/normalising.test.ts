@@ -2,12 +2,14 @@ import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import type { Dim, Model, Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
+import { Tensor } from '../../../src/onnx/tensor.ts';
+import { pruneModel } from '../../../src/pruning/surgery.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { freeBatch } from '../../../src/units/batch-axis.ts';
 import { gateModel, gateRow } from '../../../src/units/gating.ts';
 import type { Structure } from '../../../src/units/types.ts';
 import { Builder, type Attrs } from '../../support/build.ts';
-import { checkInvariant, maxRelDiff, openSession, randomFeeds, seeded } from '../../support/invariant.ts';
+import { checkInvariant, maxRelDiff, openSession, randomFeeds, randomKeep, seeded } from '../../support/invariant.ts';
 
 const SHARES = [0.25, 0.5, 0.01];
 
@@ -120,6 +122,14 @@ describe('layer normalisations over units, held against the gated model', () => 
     expect(await check(b, out, { tolerance: 1e-2 })).toEqual([16]);
   });
 
+  it('in double precision', async () => {
+    const b = new Builder({ opset: 17 });
+    const double = (x: Value) => b.op('Cast', [x], { to: DataType.DOUBLE });
+    const x = double(b.linear(b.input('x', ['N', 5, 6]), 6, 8, 'stem'));
+    const y = b.op('LayerNormalization', [x, double(scale(b, 8)), double(bias(b, 8))]);
+    expect(await check(b, b.linear(b.op('Cast', [y], { to: DataType.FLOAT }), 8, 3))).toEqual([8]);
+  });
+
   it('over two layers side by side', async () => {
     const { b, x, input } = tokens(17);
     const both = b.concat([x, b.linear(input, 6, 4, 'second')], -1);
@@ -224,6 +234,134 @@ describe('normalisations over groups of channels', () => {
       expect(await check(b, b.conv(b.relu(y), 12, 3, [1, 1]))).toContain(4);
     });
   }
+});
+
+describe('group normalisations of com.microsoft, which only GPUs run', () => {
+  /** Puts plain operators in their place, made by InstanceNormalization, so that any device can run the model. */
+  function lower(model: Model): Model {
+    const { graph } = model;
+    for (const node of [...graph.nodes]) {
+      if (!/GroupNorm$/.test(node.op)) continue;
+      const add = (op: string, inputs: Value[], ints: Record<string, readonly number[]> = {}): Value => {
+        const made = graph.addNode(op, inputs, ['lowered'], { before: node });
+        for (const [name, value] of Object.entries(ints)) made.setInts(name, value);
+        if (op === 'InstanceNormalization') made.setFloat('epsilon', node.float('epsilon', 1e-5));
+        return made.outputs[0]!;
+      };
+      const constant = (values: number[]) =>
+        graph.addInitializer('k', Tensor.fromFloat32('', [values.length], Float32Array.from(values)));
+      const shape = (v: Value, dims: number[]) =>
+        add('Reshape', [v, graph.addInitializer('s', Tensor.fromInt64('', [dims.length], dims))]);
+      const groups = node.int('groups', 1);
+      const last = node.int('channels_last', 1) !== 0;
+      const [input, gamma, beta, skip, bias] = node.inputs as Value[];
+      const spread = skip?.type!.shape!.length === 2 ? shape(skip, last ? [0, 1, 1, -1] : [0, -1, 1, 1]) : skip;
+      let sum = skip ? add('Add', [input, spread]) : input;
+      if (bias) sum = add('Add', [sum, last ? bias : shape(bias, [-1, 1, 1])]);
+      const first = last ? add('Transpose', [sum], { perm: [0, 3, 1, 2] }) : sum;
+      const ones = constant(Array<number>(groups).fill(1));
+      const zeros = constant(Array<number>(groups).fill(0));
+      const normal = add('InstanceNormalization', [shape(first, [0, groups, -1]), ones, zeros]);
+      const back = add('Reshape', [normal, add('Shape', [first])]);
+      const scaled = add('Mul', [back, shape(gamma, [-1, 1, 1])]);
+      let y = add('Add', [scaled, shape(beta, [-1, 1, 1])]);
+      if (node.int('activation', 0)) y = add('Mul', [y, add('Sigmoid', [y])]);
+      node.outputs[0]!.replaceUsesWith(last ? add('Transpose', [y], { perm: [0, 2, 3, 1] }) : y);
+      node.outputs[1]?.replaceUsesWith(sum);
+      graph.removeNode(node);
+    }
+    return model;
+  }
+
+  /** Group sizes; the pruned model is held against the gated one, and that with open gates against the model. */
+  async function checkLowered(model: Model): Promise<Structure> {
+    const s = analyseStructure(model);
+    const random = seeded(4);
+    const feeds = randomFeeds(model, random);
+    const run = async (m: Model, gates: Record<string, ort.Tensor> = {}) => {
+      const session = await openSession(lower(m));
+      const outputs = await session.run({ ...feeds, ...gates });
+      await session.release();
+      return outputs;
+    };
+    for (const group of s.groups.filter((g) => g.prunable)) {
+      for (const share of [1, ...SHARES]) {
+        const keep = share === 1 ? group.atoms.map((_, i) => i) : randomKeep(group, share, random);
+        const gated = gateModel(s, [group.id]);
+        const row = new ort.Tensor('float32', gateRow(group.size, [...keep]), [1, group.size]);
+        const expected = await run(pruneModel(s, new Map([[group.id, [...keep]]])).model);
+        const difference = maxRelDiff(await run(gated.model, { [gated.gates[0].input.name]: row }), expected);
+        expect(difference, `${group.id} keeping ${keep.length}`).toBeLessThanOrEqual(1e-5);
+      }
+    }
+    expect(carriesSamples(s)).toBe(true);
+    return s;
+  }
+
+  for (const activation of [0, 1]) {
+    it(`GroupNorm with channels last and first, activation ${activation}`, async () => {
+      for (const last of [1, 0]) {
+        const { b, x } = image(17, 12);
+        const inputs = [last ? b.transpose(x, [0, 2, 3, 1]) : x, b.weight([12], 'g', 1), b.weight([12], 'b', 0.4)];
+        const attributes = { groups: 3, activation, channels_last: last, epsilon: 1e-3 };
+        const y = b.op('com.microsoft.GroupNorm', inputs, attributes);
+        b.output(b.conv(last ? b.transpose(y, [0, 3, 1, 2]) : y, 12, 3, [1, 1]));
+        const s = await checkLowered(b.build());
+        expect(sizes(s)).toEqual([12]);
+        expect(s.groups[0].blocks?.length).toBe(3);
+      }
+    });
+  }
+
+  it('SkipGroupNorm with one value per channel or the whole operand, with bias and the sum', async () => {
+    for (const perChannel of [true, false]) {
+      const b = new Builder({ opset: 17 });
+      const input = b.input('x', ['N', 3, 4, 4]);
+      const last = (v: Value) => b.transpose(v, [0, 2, 3, 1]);
+      const x = last(b.conv(input, 3, 8, [3, 3], { pads: [1, 1, 1, 1], name: 'stem' }));
+      const skip = perChannel
+        ? b.gemm(b.flatten(b.globalPool(input)), 3, 8, 'skip')
+        : last(b.conv(input, 3, 8, [1, 1], { name: 'skip' }));
+      const inputs = [x, b.weight([8], 'g', 1), b.weight([8], 'b', 0.4), skip, b.weight([8], 'bias', 0.4)];
+      const attributes = { groups: 2, activation: 1, channels_last: 1 };
+      const [y, sum] = b.nodes('com.microsoft.SkipGroupNorm', inputs, attributes, 2);
+      b.output(b.conv(b.transpose(b.add(y, sum), [0, 3, 1, 2]), 8, 3, [1, 1]));
+      expect(sizes(await checkLowered(b.build()))).toEqual([8]);
+    }
+  });
+});
+
+describe('rows of coalitions', () => {
+  it('each row of gates is for its own sample', async () => {
+    const layer = tokens(17);
+    layer.b.output(layer.b.linear(layer.b.op('LayerNormalization', [layer.x, layer.b.weight([8], 'g', 1)], {}), 8, 3));
+    const group = image(21);
+    const inputs = [group.x, group.b.weight([8], 's', 1), group.b.weight([8], 'b')];
+    group.b.output(
+      group.b.conv(group.b.op('GroupNormalization', inputs, { num_groups: 2 }), 8, 3, [1, 1], { name: 'out' }),
+    );
+    for (const { b } of [layer, group]) {
+      const s = analyseStructure(b.build());
+      const gated = gateModel(s, [s.groups[0].id]);
+      const feeds = randomFeeds(s.model, seeded(2));
+      const rows = [
+        [0, 1, 5, 6],
+        [2, 3, 4, 7],
+      ].map((keep) => gateRow(8, keep));
+      const session = await openSession(gated.model);
+      const name = gated.gates[0].input.name;
+      const gates = (list: Float32Array[]) =>
+        new ort.Tensor('float32', Float32Array.from(list.flatMap((row) => [...row])), [list.length, 8]);
+      const [together] = Object.values(await session.run({ ...feeds, [name]: gates(rows) }));
+      const half = together.data.length / 2;
+      for (const [i, row] of rows.entries()) {
+        const [alone] = Object.values(await session.run({ ...feeds, [name]: gates([row]) }));
+        const part = (t: ort.Tensor) => [...(t.data as Float32Array)].slice(i * half, (i + 1) * half);
+        part(together).forEach((v, k) => expect(v).toBeCloseTo(part(alone)[k], 5));
+      }
+      await session.release();
+    }
+  });
 });
 
 describe('normalisations of other kinds', () => {
