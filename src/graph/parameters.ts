@@ -14,6 +14,10 @@ function table(entries: Record<string, readonly number[]>): ReadonlyMap<string, 
   return new Map(Object.entries(entries));
 }
 
+function each(ops: string, inputs: readonly number[]): Record<string, readonly number[]> {
+  return Object.fromEntries(ops.split(' ').map((op) => [`com.microsoft.${op}`, inputs]));
+}
+
 /** Inputs that are never weights: statistics, scales, zero points, shapes, indices, bounds. */
 const ASIDE = table({
   BatchNormalization: [3, 4],
@@ -29,6 +33,13 @@ const ASIDE = table({
   'com.microsoft.QAttention': [3, 4, 5, 6, 7, 8],
   'com.microsoft.QLinearAdd': [1, 2, 4, 5, 6, 7],
   'com.microsoft.QLinearMul': [1, 2, 4, 5, 6, 7],
+  ...each(
+    'QLinearAveragePool QLinearGlobalAveragePool QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QLinearReduceMean',
+    [1, 2, 3, 4],
+  ),
+  'com.microsoft.QLinearWhere': [0, 2, 3, 5, 6, 7, 8],
+  'com.microsoft.QLinearConcat': [0, 1, ...Array.from({ length: 64 }, (_, k) => [3 * k + 3, 3 * k + 4]).flat()],
+  'com.microsoft.ConvTransposeWithDynamicPads': [2],
   'com.microsoft.MatMulNBits': [2, 3, 4],
   'com.microsoft.MatMulBnb4': [2],
   'com.microsoft.QMoE': [3, 6, 9, 11, 12, 13],

@@ -125,12 +125,12 @@ const dropout: Rule = (c) => {
 
 const prelu: Rule = (c) => c.same(0);
 
-const names = (list: string, rule: Rule): RuleTable =>
+const names = (list: string, rule: Rule, domain = ''): RuleTable =>
   Object.fromEntries(
     list
       .trim()
       .split(/\s+/)
-      .map((n) => [n, rule]),
+      .map((n) => [domain + n, rule]),
   );
 
 export const elementwiseRules: RuleTable = {
@@ -141,8 +141,8 @@ export const elementwiseRules: RuleTable = {
      Scale ImageScaler com.microsoft.Gelu com.microsoft.FastGelu com.microsoft.QuickGelu`,
     unary,
   ),
-  'com.microsoft.BiasGelu': unary,
-  'com.microsoft.BiasAdd': unary,
+  ...names('BiasGelu BiasAdd BiasDropout GatedAdd ScaledSiLU', unary, 'com.microsoft.'),
+  SwiGLU: unary,
   Identity: (c) => c.same(0, 0, c.content(0)),
   Sqrt: map((x) => Math.sqrt(x)),
   Abs: (c) =>

@@ -109,6 +109,7 @@ export const matmulRules: RuleTable = {
   'com.microsoft.FusedGemm': gemm(0, 1),
   'com.microsoft.QGemm': gemm(0, 3, (c) => (c.has(8) ? c.elem(8) : c.has(7) ? c.elem(0) : DataType.FLOAT)),
   'com.microsoft.GemmFloat8': gemm(0, 1, (c) => c.int('dtype', 1)),
+  'com.microsoft.GemmFastGelu': matmul(0, 1),
   'com.microsoft.FusedMatMul': fusedMatMul,
   'com.microsoft.TransposeMatMul': fusedMatMul,
   'com.microsoft.FusedMatMulActivation': fusedMatMul,

@@ -13,6 +13,13 @@ function unary(node: Node, flow: Flow): void {
   node.outputs.forEach((_, i) => flow.setAxes(node, i, axes));
 }
 
+/** CastLike: the second operand gives its type alone. */
+function castLike(node: Node, flow: Flow): void {
+  const axes = flow.axes(node, 0);
+  if (axes) flow.setAxes(node, 0, axes);
+  else flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
+}
+
 /** Several operands that broadcast against each other. */
 function elementwise(node: Node, flow: Flow): void {
   const inputs = node.inputs.flatMap((v, i) => (v ? [i] : []));
@@ -60,7 +67,10 @@ function resize(node: Node, flow: Flow): void {
     for (const axis of named!) flow.freeze(x[axisIndex(axis, x.length)], `is resized by ${describe(node)}`);
 }
 
-/** Pad: carried along axes that are not padded. */
+/**
+ * Pad: carried. Along units a constant adds positions that stay for ever (a shortcut that is widened with zeros); other
+ * modes, and negative pads, would fill in or cut units.
+ */
 function pad(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
   if (!x) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
@@ -71,23 +81,32 @@ function pad(node: Node, flow: Flow): void {
   }
   const out = [...x];
   axes.forEach((axis, i) => {
-    if (pads[i] === 0 && pads[i + axes.length] === 0) return;
-    flow.freeze(out[axis], `is padded by ${describe(node)}`);
-    out[axis] = `is padded by ${describe(node)}`;
+    const [before, after] = [pads[i], pads[i + axes.length]];
+    if (before === 0 && after === 0) return;
+    const reason = `is padded by ${describe(node)}`;
+    const labels = out[axis];
+    if (labels instanceof Int32Array && before >= 0 && after >= 0 && node.string('mode', 'constant') === 'constant') {
+      out[axis] = Int32Array.of(...flow.labels(reason, before), ...labels, ...flow.labels(reason, after));
+      return;
+    }
+    flow.freeze(labels, reason);
+    out[axis] = reason;
   });
   flow.setAxes(node, 0, out);
 }
 
-const UNARY = `CastLike Relu LeakyRelu Elu Selu Celu ThresholdedRelu Sigmoid HardSigmoid HardSwish Swish Mish Tanh Softplus Softsign Erf Exp Log Sqrt
+const UNARY = `Relu LeakyRelu Elu Selu Celu ThresholdedRelu Sigmoid HardSigmoid HardSwish Swish Mish Tanh Softplus Softsign Erf Exp Log Sqrt
   Reciprocal Abs Neg Sign Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Not IsNaN IsInf Identity Cast Clip
-  Gelu Dropout BitwiseNot Bernoulli com.microsoft.Gelu com.microsoft.QuickGelu com.microsoft.FastGeluUnbiased`;
+  Gelu Dropout BitwiseNot BitCast Shrink ScaledTanh ParametricSoftplus Affine com.microsoft.Gelu com.microsoft.QuickGelu
+  com.microsoft.ScaledSiLU`;
 const ELEMENTWISE = `Add Sub Mul Div Pow Mod Max Min Mean Sum PRelu Where And Or Xor Equal Less LessOrEqual Greater GreaterOrEqual
-  BitShift BitwiseAnd BitwiseOr BitwiseXor com.microsoft.BiasGelu com.microsoft.FastGelu`;
+  BitShift BitwiseAnd BitwiseOr BitwiseXor SwiGLU com.microsoft.BiasGelu com.microsoft.FastGelu`;
 
 export const carrying: Rules = {
   ...same(unary, UNARY),
   ...same(elementwise, ELEMENTWISE),
   ...same(pool, 'MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool'),
   ...same(resize, 'Resize Upsample'),
+  CastLike: castLike,
   Pad: pad,
 };

@@ -2,6 +2,7 @@ import type { Node } from '../../graph/ir.ts';
 import { describe, type Flow } from '../flow.ts';
 import { carrying } from './carrying.ts';
 import { contracting } from './contracting.ts';
+import { fused } from './fused.ts';
 import { moving } from './moving.ts';
 import { normalising } from './normalising.ts';
 import { quantisedRules } from './quantised.ts';
@@ -14,6 +15,7 @@ const RULES: Rules = {
   ...contracting,
   ...moving,
   ...normalising,
+  ...fused,
   ...quantisedRules,
   ...recurring,
   ...reducing,
