@@ -1,6 +1,7 @@
 /** The JSON that Secateur prints and writes. A contract: tests, scripts and the webview read it. Types only. */
 
-export type UnitKind = 'channel' | 'neuron' | 'head' | 'expert' | 'exit' | 'feature';
+export type UnitKind =
+  'channel' | 'neuron' | 'head' | 'head-dim' | 'width' | 'hidden' | 'block' | 'expert' | 'exit' | 'feature';
 export type MetricName = 'accuracy' | 'cross-entropy' | 'kl' | 'mse' | 'agreement';
 export type DeviceName = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
 export type MethodName = 'shapley' | 'leave-one-out' | 'magnitude' | 'magnitude-l2' | 'activation' | 'random';

@@ -60,11 +60,13 @@ function cutOnce(
 function keptPositions(structure: Structure, removed: ReadonlySet<number>): Kept {
   const { atoms } = structure.flow;
   const cache = new Map<Labels, Int32Array>();
+  const goes = (atom: number) =>
+    atoms.isComposite(atom) ? atoms.causes(atom).some((c) => removed.has(c)) : removed.has(atoms.find(atom));
   const positions = (labels: Labels): Int32Array => {
     let found = cache.get(labels);
     if (!found) {
       const list: number[] = [];
-      for (let p = 0; p < labels.length; p++) if (!removed.has(atoms.find(labels[p]))) list.push(p);
+      for (let p = 0; p < labels.length; p++) if (!goes(labels[p])) list.push(p);
       cache.set(labels, (found = Int32Array.from(list)));
     }
     return found;

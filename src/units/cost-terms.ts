@@ -13,27 +13,25 @@ import type { Structure } from './types.ts';
 export function costTerms(structure: Structure): CostTerm[] {
   const { model, flow, layerName } = structure;
   const owners = unitOwners(structure);
-  const factor = (labels: Labels) => {
-    const counts = new Map<string, number>();
-    let fixed = 0;
-    for (const atom of labels) {
-      const owner = owners.get(flow.atoms.find(atom));
-      if (owner) counts.set(owner.id, (counts.get(owner.id) ?? 0) + 1);
-      else fixed++;
-    }
-    return { fixed, groups: [...counts].map(([id, positions]) => ({ id, multiplicity: positions / sizes.get(id)! })) };
-  };
   const sizes = new Map(structure.groups.map((g) => [g.id, g.size]));
+  const known = new Map<Labels, Factor[][]>();
+  const sumsOf = (labels: Labels): Factor[][] => {
+    let sums = known.get(labels);
+    if (!sums) known.set(labels, (sums = axisSize(labels, (atom) => owners(atom), sizes)));
+    return sums;
+  };
   const terms: CostTerm[] = [];
   const add = (layer: string, macs: number, parameters: number, axes: Labels[]) => {
     if (macs === 0 && parameters === 0) return;
     const size = axes.reduce((n, a) => n * a.length, 1);
-    terms.push({
-      layer,
-      macs: macs / size,
-      parameters: parameters / size,
-      factors: axes.map(factor).filter((f) => f.groups.length || f.fixed !== 1),
-    });
+    // A product of sums, multiplied out.
+    const products = axes
+      .map(sumsOf)
+      .reduce<Factor[][]>((all, sums) => all.flatMap((p) => sums.map((s) => [...p, ...s])), [[]]);
+    for (const factors of products) {
+      const plain = factors.filter((f) => f.groups.length || f.fixed !== 1);
+      terms.push({ layer, macs: macs / size, parameters: parameters / size, factors: plain });
+    }
   };
   for (const layer of modelCost(model).layers)
     for (const { axes, share } of flow.macTerms.get(layer.node) ?? [{ axes: [], share: 1 }])
@@ -50,12 +48,58 @@ export function costTerms(structure: Structure): CostTerm[] {
   return terms;
 }
 
-/** Class of atoms to the group that may remove it. */
-function unitOwners(structure: Structure): Map<number, { id: string }> {
-  const owners = new Map<number, { id: string }>();
-  for (const group of structure.groups) {
-    if (!group.prunable) continue;
-    for (const atom of group.atoms) owners.set(structure.flow.atoms.find(atom), group);
+type Factor = CostTerm['factors'][number];
+
+/**
+ * The size of an axis as a sum of products: positions that go with one group or none make one sum, positions that go with
+ * any of several groups (heads × dimensions) one product for each set of groups.
+ */
+function axisSize(
+  labels: Labels,
+  owners: (atom: number) => { id: string; unit: number }[],
+  sizes: ReadonlyMap<string, number>,
+): Factor[][] {
+  const single = new Map<string, number>();
+  let fixed = 0;
+  const several = new Map<string, { positions: number; units: Map<string, Set<number>> }>();
+  for (const atom of labels) {
+    const mine = owners(atom);
+    if (mine.length === 0) fixed++;
+    else if (mine.length === 1) single.set(mine[0].id, (single.get(mine[0].id) ?? 0) + 1);
+    else {
+      const key = [...new Set(mine.map((o) => o.id))].sort().join('\n');
+      const product = several.get(key) ?? { positions: 0, units: new Map<string, Set<number>>() };
+      several.set(key, product);
+      product.positions++;
+      for (const { id, unit } of mine) product.units.set(id, (product.units.get(id) ?? new Set()).add(unit));
+    }
   }
-  return owners;
+  const sums: Factor[][] = [];
+  if (fixed || single.size) {
+    const groups = [...single].map(([id, positions]) => ({ id, multiplicity: positions / sizes.get(id)! }));
+    sums.push([{ fixed, groups }]);
+  }
+  for (const { positions, units } of several.values()) {
+    const grid = [...units.values()].reduce((n, u) => n * u.size, 1);
+    sums.push(
+      [...units].map(([id, u], i) => {
+        const multiplicity = (u.size / sizes.get(id)!) * (i === 0 ? positions / grid : 1);
+        return { fixed: 0, groups: [{ id, multiplicity }] };
+      }),
+    );
+  }
+  return sums;
+}
+
+/** The units of prunable groups that an atom goes with. */
+function unitOwners(structure: Structure): (atom: number) => { id: string; unit: number }[] {
+  const { atoms } = structure.flow;
+  const owners = new Map<number, { id: string; unit: number }>();
+  for (const { id, prunable, atoms: units } of structure.groups)
+    if (prunable) units.forEach((atom, unit) => owners.set(atoms.find(atom), { id, unit }));
+  return (atom) =>
+    atoms.causes(atom).flatMap((c) => {
+      const owner = owners.get(c);
+      return owner ? [owner] : [];
+    });
 }

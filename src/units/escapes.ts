@@ -49,7 +49,7 @@ function sizes(flow: Flow, node: Node, operand: Value, index: number, axis: Labe
   return (
     target instanceof Int32Array &&
     target.length === axis.length &&
-    target.every((atom, i) => flow.atoms.find(atom) === flow.atoms.find(axis[i]))
+    target.every((atom, i) => flow.atoms.same(atom, axis[i]))
   );
 }
 

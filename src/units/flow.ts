@@ -57,8 +57,8 @@ export class Flow {
   readonly contractions: Contraction[] = [];
   readonly productions: Production[] = [];
   readonly blocks: BlockConstraint[] = [];
-  /** Axes that stand for the heads of a feature axis that was split. */
-  readonly headSplits: Labels[] = [];
+  /** Axes that are the heads of an attention, or the dimensions of each head. */
+  readonly roles: { labels: Labels; role: 'head' | 'head-dim' }[] = [];
   readonly rewrites = new Map<Node, Rewrite[]>();
   /** The MACs of a node as a sum of products of axes. */
   readonly macTerms = new Map<Node, MacTerm[]>();
@@ -176,7 +176,8 @@ export class Flow {
     const labels = this.axes(node, input)?.[axis];
     if (!(labels instanceof Int32Array)) return;
     const type = node.inputs[input]!.type!.elemType;
-    if (type !== DataType.UNDEFINED && !isFloatType(type)) this.freeze(labels, `${describe(node)} works on integers`);
+    if (type !== DataType.UNDEFINED && !isFloatType(type) && !gate?.integers)
+      this.freeze(labels, `${describe(node)} works on integers`);
     else this.contractions.push({ node, input, axis, labels, ...(gate && { gate }) });
   }
 
@@ -184,6 +185,11 @@ export class Flow {
   produce(node: Node, input: number, axis: number): void {
     const labels = this.axes(node, input)?.[axis];
     if (labels instanceof Int32Array) this.productions.push({ node, input, axis, labels });
+  }
+
+  /** The axis is the heads of an attention, or the dimensions of each head. */
+  role(axis: Axis | undefined, role: 'head' | 'head-dim'): void {
+    if (axis instanceof Int32Array) this.roles.push({ labels: axis, role });
   }
 
   rewrite(node: Node, rewrite: Rewrite): void {

@@ -6,12 +6,14 @@ import { findParts } from './parts.ts';
 import type { GateSite, Group } from './types.ts';
 
 /**
- * Groups from what the flow found: producing axes that share a class belong to one group, its units are the classes.
+ * Groups from what the flow found: units are classes of positions that go in their own right; those that
+ * one axis produces belong to one group. An axis of heads × dimensions produces units of two groups.
  * @param layerName readable name of a node
  * @param order position of a node in the graph
  */
 export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n: Node) => number): Group[] {
   const productions = flow.productions.filter((p) => p.labels.length > 1).sort((a, b) => order(a.node) - order(b.node));
+  freezeUnusedParts(flow);
   let constraints = settleBlocks(flow, productions);
   let components = connect(flow, productions, constraints);
   for (let partial; (partial = partialConstraint(flow, components, constraints));) {
@@ -23,21 +25,27 @@ export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n
   const sites = gateSites(flow, index, components.length, order);
   const parts = findParts(
     flow,
-    (atom) => index.place(atom),
+    (atom) => index.places(atom),
     index.atoms.map((a) => a.length),
   );
   const taken = new Set<string>();
-  return components.map((members, c) => {
+  return components.map(({ members }, c) => {
     const stem = layerName(members[0].node);
     let id = stem;
     for (let i = 2; taken.has(id); i++) id = `${stem}#${i}`;
     taken.add(id);
     const group = buildGroup(flow, index, c, members, sites[c]);
-    const constraint = constraints.find((k) => index.group(k.labels[0]) === c);
+    const constraint = constraints.find((k) => index.units(k.labels, c)[0] >= 0);
     if (constraint) group.blocks = blocksOf(index, constraint, c);
     if (parts[c].length) group.parts = parts[c];
     return { ...group, id };
   });
+}
+
+/** Classes that are one group, and the axes that produce them. */
+interface Component {
+  has(root: number): boolean;
+  members: Production[];
 }
 
 /** Which group, and which of its units, an atom belongs to. Units count in the order in which the axes name them. */
@@ -48,37 +56,38 @@ class UnitIndex {
   /** One atom per unit, for each group. */
   readonly atoms: number[][];
 
-  constructor(flow: Flow, components: Production[][]) {
+  constructor(flow: Flow, components: Component[]) {
     this.flow = flow;
     this.groupOf = new Int32Array(flow.atoms.count).fill(-1);
     this.unitOf = new Int32Array(flow.atoms.count);
-    this.atoms = components.map((members, c) => {
+    this.atoms = components.map(({ members, has }, c) => {
       const atoms: number[] = [];
       for (const p of members) {
         for (const atom of p.labels) {
-          const root = flow.atoms.find(atom);
-          if (this.groupOf[root] >= 0) continue;
-          this.groupOf[root] = c;
-          this.unitOf[root] = atoms.length;
-          atoms.push(root);
+          for (const root of flow.atoms.causes(atom)) {
+            if (this.groupOf[root] >= 0 || !has(root)) continue;
+            this.groupOf[root] = c;
+            this.unitOf[root] = atoms.length;
+            atoms.push(root);
+          }
         }
       }
       return atoms;
     });
   }
 
-  group(atom: number): number {
-    return this.groupOf[this.flow.atoms.find(atom)];
+  /** The units that a position goes with, of one group or of several. */
+  places(atom: number): { group: number; unit: number }[] {
+    return this.flow.atoms
+      .causes(atom)
+      .filter((root) => this.groupOf[root] >= 0)
+      .map((root) => ({ group: this.groupOf[root], unit: this.unitOf[root] }));
   }
-  place(atom: number): { group: number; unit: number } {
-    const root = this.flow.atoms.find(atom);
-    return { group: this.groupOf[root], unit: this.unitOf[root] };
-  }
-  /** For each label the unit of group `c`, −1 where it is another's. */
+  /** For each label the unit of group `c`, −1 where it has none. */
   units(labels: Labels, c: number): Int32Array {
     return labels.map((atom) => {
-      const root = this.flow.atoms.find(atom);
-      return this.groupOf[root] === c ? this.unitOf[root] : -1;
+      const root = this.flow.atoms.causes(atom).find((r) => this.groupOf[r] === c);
+      return root === undefined ? -1 : this.unitOf[root];
     });
   }
 }
@@ -91,8 +100,8 @@ function gateSites(flow: Flow, index: UnitIndex, groups: number, order: (n: Node
     const key = `${order(node)}:${input}:${axis}`;
     if (seen.has(key)) continue;
     seen.add(key);
-    for (const c of new Set(labels.map((atom) => index.group(atom)))) {
-      if (c >= 0) sites[c].push({ node, input, axis, units: index.units(labels, c), ...(gate && { gate }) });
+    for (const c of new Set([...labels].flatMap((atom) => index.places(atom).map((p) => p.group)))) {
+      sites[c].push({ node, input, axis, units: index.units(labels, c), ...(gate && { gate }) });
     }
   }
   for (const list of sites) list.sort((a, b) => order(a.node) - order(b.node) || a.input - b.input);
@@ -108,7 +117,7 @@ function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production
   const unique = (nodes: Node[]) => [...new Set(nodes)];
   return {
     id: '',
-    kind: kindOf(index, c, flow, members),
+    kind: kindOf(index, c, flow, members, sites),
     size: atoms.length,
     layers: unique(members.map((p) => p.node)),
     consumers: unique(sites.map((s) => s.node)),
@@ -120,39 +129,87 @@ function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production
   };
 }
 
-function kindOf(index: UnitIndex, c: number, flow: Flow, members: Production[]): UnitKind {
-  if (flow.headSplits.some((labels) => index.group(labels[0]) === c)) return 'head';
+function kindOf(index: UnitIndex, c: number, flow: Flow, members: Production[], sites: GateSite[]): UnitKind {
+  const role = flow.roles.find(({ labels }) => index.units(labels, c)[0] >= 0)?.role;
+  if (role) return role;
+  if (members.some((p) => RECURRENT.has(p.node.opType))) return 'hidden';
+  if (sites.some((s) => /^(Skip|Embed)?(Simplified)?(Layer|RMS)Norm/.test(s.node.opType))) return 'width';
   return members.some((p) => p.node.opType.includes('Conv')) ? 'channel' : 'neuron';
 }
 
-/** Components of producing axes that share a class or a block constraint, in graph order. */
-function connect(flow: Flow, productions: Production[], constraints: BlockConstraint[]): Production[][] {
-  const parent = productions.map((_, i) => i);
-  const find = (i: number): number => (parent[i] === i ? i : (parent[i] = find(parent[i])));
-  const owner = new Map<number, number>();
-  productions.forEach((p, i) => {
-    for (const atom of p.labels) {
-      const root = flow.atoms.find(atom);
-      const first = owner.get(root);
-      if (first === undefined) owner.set(root, i);
-      else parent[Math.max(find(first), find(i))] = Math.min(find(first), find(i));
-    }
-  });
-  for (const c of constraints) {
-    const touched = [...new Set([...c.labels].flatMap((a) => owner.get(flow.atoms.find(a)) ?? []))];
-    for (const i of touched.slice(1)) {
-      const [a, b] = [find(touched[0]), find(i)];
-      parent[Math.max(a, b)] = Math.min(a, b);
+const RECURRENT = new Set(['LSTM', 'GRU', 'RNN', 'DynamicQuantizeLSTM']);
+
+/** Ops that put axes into another order and shape. */
+const ARRANGING = new Set(['Reshape', 'Transpose', 'Flatten', 'Squeeze', 'Unsqueeze', 'Identity', 'Cast', 'Expand']);
+
+/**
+ * A part of an axis that nothing but other arrangements sees (the groups of a channel shuffle) is an order of positions, no
+ * unit of its own. Where that is so of all parts of an axis, the largest stays.
+ */
+function freezeUnusedParts(flow: Flow): void {
+  const { atoms } = flow;
+  const used = new Set<number>();
+  for (const [value, axes] of flow.tracked) {
+    if (!value.uses.some(({ node }) => !ARRANGING.has(node.op))) continue;
+    for (const labels of axes) {
+      if (typeof labels === 'string' || labels.length === 0 || atoms.isComposite(labels[0])) continue;
+      used.add(atoms.family(labels[0]));
     }
   }
-  const components = new Map<number, Production[]>();
-  productions.forEach((p, i) => {
-    const root = find(i);
-    const list = components.get(root);
-    if (list) list.push(p);
-    else components.set(root, [p]);
+  for (const parts of atoms.splits) {
+    const idle = parts.filter((labels) => !used.has(atoms.family(labels[0])));
+    if (idle.length === parts.length)
+      idle.splice(idle.indexOf(idle.reduce((a, b) => (b.length >= a.length ? b : a))), 1);
+    for (const labels of idle) atoms.freeze(labels, 'is an order of positions, not a unit of its own');
+  }
+}
+
+/**
+ * Classes that are one group, with the axes that produce them, in graph order: those that one axis produces, those that are
+ * the parts of one split, those that one block constraint speaks of.
+ */
+function connect(flow: Flow, productions: Production[], constraints: BlockConstraint[]): Component[] {
+  const { atoms } = flow;
+  const parent = new Map<number, number>();
+  const find = (root: number): number => {
+    const up = parent.get(root) ?? root;
+    if (up === root) return root;
+    const top = find(up);
+    parent.set(root, top);
+    return top;
+  };
+  const tie = (roots: Iterable<number>) => {
+    let first: number | undefined;
+    for (const root of roots) {
+      if (first === undefined) first = find(root);
+      else parent.set(find(root), first);
+    }
+  };
+  const own = (labels: Labels) => [...labels].filter((a) => !atoms.isComposite(a)).map((a) => atoms.find(a));
+  for (const { labels } of productions) tie(own(labels));
+  for (const labels of atoms.splits.flat()) tie(own(labels));
+  for (const { labels } of constraints) tie(own(labels));
+
+  const components = new Map<number, Component>();
+  for (const p of productions) {
+    for (const atom of p.labels) {
+      for (const root of atoms.causes(atom)) {
+        const key = find(root);
+        const known = components.get(key);
+        if (!known) components.set(key, { has: (r) => find(r) === key, members: [p] });
+        else if (known.members[known.members.length - 1] !== p) known.members.push(p);
+      }
+    }
+  }
+  // Where heads and dimensions are both frozen, the axis is listed once.
+  const listed = new Set<Production>();
+  return [...components.values()].filter(({ members }) => {
+    const frozen = () =>
+      members.every((p) => [...p.labels].every((a) => atoms.causes(a).every((c) => atoms.frozenReason(c))));
+    if (members.every((p) => listed.has(p)) && frozen()) return false;
+    members.forEach((p) => listed.add(p));
+    return true;
   });
-  return [...components.values()];
 }
 
 /**
@@ -187,12 +244,13 @@ function settleBlocks(flow: Flow, productions: Production[]): BlockConstraint[] 
 /** A constraint that speaks of some units of a group only: blocks are those of a whole group. */
 function partialConstraint(
   flow: Flow,
-  components: Production[][],
+  components: Component[],
   constraints: BlockConstraint[],
 ): BlockConstraint | undefined {
   const size = new Map<number, number>();
-  for (const members of components) {
-    const roots = new Set(members.flatMap((p) => [...p.labels].map((a) => flow.atoms.find(a))));
+  for (const { members, has } of components) {
+    const all = members.flatMap((p) => [...p.labels].flatMap((a) => flow.atoms.causes(a)));
+    const roots = new Set(all.filter(has));
     roots.forEach((r) => size.set(r, roots.size));
   }
   // Each unit is named once: what is left of `settleBlocks` are partitions.
@@ -201,6 +259,9 @@ function partialConstraint(
 
 function constraintKind(flow: Flow, c: BlockConstraint): 'even' | 'partition' | 'mixed' {
   const size = c.labels.length / c.blocks;
+  if (c.labels.some((a) => flow.atoms.isComposite(a))) {
+    return c.labels.every((a, p) => flow.atoms.same(a, c.labels[p % size])) ? 'even' : 'mixed';
+  }
   const counts = new Map<number, number[]>();
   c.labels.forEach((atom, p) => {
     const root = flow.atoms.find(atom);

@@ -4,8 +4,7 @@ import { describe, type Axis, type Flow } from './flow.ts';
 
 /**
  * Axes of a reshaped value. Input and output dims are matched into the smallest runs of equal product; within a run,
- * merged axes label each flat position, and an axis that is split gives its labels to one of the parts, along which
- * positions of equal index then go together.
+ * merged axes label each flat position, and the parts that an axis is split into get what depends on them.
  */
 export function regroup(
   flow: Flow,
@@ -14,32 +13,71 @@ export function regroup(
   before: readonly Dim[],
   after: readonly Dim[],
 ): Axis[] {
-  const out: Axis[] = after.map(() => `is reshaped by ${describe(node)}`);
+  const fixed = `is reshaped by ${describe(node)}`;
+  const out: Axis[] = after.map(() => fixed);
   for (const run of matchRuns(before, after)) {
     const sources = run.from.filter((i) => axes[i] instanceof Int32Array);
+    if (run.from.length === 1 && run.to.length === 1) {
+      out[run.to[0]] = axes[run.from[0]];
+      continue;
+    }
     if (sources.length === 0) {
       run.from.forEach((i, k) => run.from.length === run.to.length && (out[run.to[k]] = axes[i]));
       continue;
     }
     const sizes = run.from.map((i) => before[i]);
     const targets = run.to.map((j) => after[j]);
-    const concrete = [...sizes, ...targets].every((d) => typeof d === 'number');
-    if (sources.length === 1 && run.from.length === 1 && run.to.length === 1) {
-      out[run.to[0]] = axes[run.from[0]];
-    } else if (!concrete || run.to.length === 0) {
-      for (const i of sources)
-        flow.freeze(axes[i], `is reshaped by ${describe(node)} together with axes of unknown size`);
-    } else {
-      const flat = flatLabels(
-        flow,
-        node,
-        run.from.map((i) => axes[i]),
-        sizes as number[],
-      );
-      if (flat) placeLabels(flow, flat, targets as number[], run.to, out, before.length - 1 === sources[0]);
+    if (![...sizes, ...targets].every((d) => typeof d === 'number') || run.to.length === 0) {
+      for (const i of sources) flow.freeze(axes[i], `${fixed} together with axes of unknown size`);
+      continue;
     }
+    const merged = run.from.map((i) => axes[i]);
+    const found = rearrange(flow, merged, sizes as number[], targets as number[], fixed);
+    found.forEach((axis, k) => (out[run.to[k]] = axis));
   }
   return out;
+}
+
+/** Splits axes into the finest parts that both shapes are made of, and merges these; all at once where there are none. */
+function rearrange(
+  flow: Flow,
+  axes: readonly Axis[],
+  sizes: readonly number[],
+  targets: readonly number[],
+  fixed: string,
+): Axis[] {
+  const finest = commonParts(sizes, targets);
+  if (!finest) return placeLabels(flow, flatLabels(flow, axes, sizes), targets, fixed);
+  const parts = takeParts(finest, sizes).flatMap((own, i): Axis[] => {
+    const axis = axes[i];
+    if (own.length === 1) return [axis];
+    return typeof axis === 'string' ? own.map(() => fixed) : placeLabels(flow, axis, own, fixed);
+  });
+  let at = 0;
+  return takeParts(finest, targets).map((own): Axis => {
+    const mine = parts.slice(at, (at += own.length));
+    if (mine.length === 1) return mine[0];
+    if (mine.every((axis) => typeof axis === 'string')) return mine.length ? fixed : 'has one position';
+    return flatLabels(flow, mine, own);
+  });
+}
+
+/** Sizes of which both lists are products of consecutive ones, outermost first; undefined when there are none. */
+function commonParts(a: readonly number[], b: readonly number[]): number[] | undefined {
+  const ends = (sizes: readonly number[]) => sizes.map((_, i) => product(sizes, i));
+  const all = [...new Set([1, ...ends(a), ...ends(b)])].sort((x, y) => x - y);
+  const parts = all.slice(1).map((end, i) => end / all[i]);
+  return parts.every(Number.isInteger) ? parts.reverse() : undefined;
+}
+
+/** The parts that each size is the product of; none for size 1. */
+function takeParts(parts: readonly number[], sizes: readonly number[]): number[][] {
+  let at = 0;
+  return sizes.map((size) => {
+    const own: number[] = [];
+    for (let n = 1; n < size; n *= own[own.length - 1]) own.push(parts[at++]);
+    return own;
+  });
 }
 
 interface Run {
@@ -89,54 +127,112 @@ function products(dims: readonly Dim[]): (string | undefined)[] {
   return result;
 }
 
-/** One label per position of the merged axes; two tracked axes in one run cannot be told apart afterwards. */
-function flatLabels(flow: Flow, node: Node, axes: Axis[], sizes: number[]): Labels | undefined {
-  const tracked = axes.flatMap((a, i) => (a instanceof Int32Array && sizes[i] > 1 ? [i] : []));
-  if (tracked.length > 1) {
-    tracked.forEach((i) => flow.freeze(axes[i], `is merged with another axis of units by ${describe(node)}`));
-    return undefined;
+/** One label per position of the merged axes. A position of several tracked axes goes when its place on any of them does. */
+function flatLabels(flow: Flow, axes: readonly Axis[], sizes: readonly number[]): Labels {
+  const tracked = axes.flatMap((a, i) =>
+    a instanceof Int32Array ? [{ labels: a, inner: product(sizes, i + 1) }] : [],
+  );
+  const flat = new Int32Array(product(sizes, 0));
+  for (let p = 0; p < flat.length; p++) {
+    const places = tracked.map(({ labels, inner }) => labels[Math.floor(p / inner) % labels.length]);
+    flat[p] = places.length === 1 ? places[0] : flow.atoms.join(places);
   }
-  const at = tracked[0] ?? axes.findIndex((a) => a instanceof Int32Array);
-  const labels = axes[at] as Labels;
-  const inner = sizes.slice(at + 1).reduce((a, b) => a * b, 1);
-  const total = sizes.reduce((a, b) => a * b, 1);
-  const flat = new Int32Array(total);
-  for (let p = 0; p < total; p++) flat[p] = labels[Math.floor(p / inner) % labels.length];
   return flat;
 }
 
-/** Gives flat labels to the output axis that they depend on; where they depend on several, to one of them. */
-function placeLabels(flow: Flow, flat: Labels, sizes: number[], to: number[], out: Axis[], last: boolean): void {
-  const coordinate = (p: number, axis: number) => {
-    const inner = sizes.slice(axis + 1).reduce((a, b) => a * b, 1);
-    return Math.floor(p / inner) % sizes[axis];
-  };
-  const candidates = sizes.flatMap((s, k) => (s > 1 ? [k] : []));
-  const alongOnly = (axis: number): Labels | undefined => {
-    const labels = new Int32Array(sizes[axis]).fill(-1);
-    for (let p = 0; p < flat.length; p++) {
-      const c = coordinate(p, axis);
-      if (labels[c] === -1) labels[c] = flat[p];
-      else if (flow.atoms.find(labels[c]) !== flow.atoms.find(flat[p])) return undefined;
-    }
-    return labels;
-  };
-  for (const k of candidates.length ? candidates : [0]) {
-    const labels = alongOnly(k);
-    if (labels) {
-      out[to[k]] = labels;
-      return;
-    }
-  }
-  // Features at the end are split into heads × dims: whole heads go. Channels in the middle are split into
-  // groups × channels: the same channel of every group goes.
-  const k = last ? candidates[0] : candidates[candidates.length - 1];
-  const labels = new Int32Array(sizes[k]).fill(-1);
+/** Product of the sizes from one on. */
+function product(sizes: readonly number[], from: number): number {
+  return sizes.slice(from).reduce((a, b) => a * b, 1);
+}
+
+/** Axes of these sizes for flat labels: those that the labels depend on get them, the others are `fixed`. */
+function placeLabels(flow: Flow, flat: Labels, sizes: readonly number[], fixed: string): Axis[] {
+  const out: Axis[] = sizes.map((size) => (size === 1 ? 'has one position' : fixed));
+  const parts = sizes.flatMap((size, axis) => {
+    const inner = product(sizes, axis + 1);
+    return size > 1 ? [{ axis, size, place: (p: number) => Math.floor(p / inner) % size }] : [];
+  });
+  if (parts.length === 0) flow.freeze(flat, 'is alone on its axis');
+  else if (parts.length === 1) out[parts[0].axis] = flat;
+  else if (!dealOut(flow, flat, parts, out) && !splitFreely(flow, flat, parts, out)) coarsen(flow, flat, parts, out);
+  return out;
+}
+
+/** An axis that flat positions are split into. */
+interface Part {
+  axis: number;
+  size: number;
+  /** Index along the part of a flat position. */
+  place(p: number): number;
+}
+
+/**
+ * Where all positions have causes of the same families, and each family's cause depends on the index along one part alone
+ * (heads × dimensions that were merged before, or one axis next to others), that part gets it.
+ */
+function dealOut(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis[]): boolean {
+  const { atoms } = flow;
+  const families = new Map<number, number[][]>();
   for (let p = 0; p < flat.length; p++) {
-    const c = coordinate(p, k);
-    if (labels[c] === -1) labels[c] = flat[p];
-    else flow.atoms.unite(labels[c], flat[p]);
+    const causes = atoms.causes(flat[p]);
+    const byFamily = new Map<number, number[]>();
+    for (const c of causes) {
+      const family = atoms.family(c);
+      byFamily.set(family, [...(byFamily.get(family) ?? []), c]);
+    }
+    if (p > 0 && (byFamily.size !== families.size || [...byFamily.keys()].some((f) => !families.has(f)))) return false;
+    for (const [family, list] of byFamily) {
+      const all = families.get(family);
+      if (all) all.push(list);
+      else families.set(family, [list]);
+    }
   }
-  out[to[k]] = labels;
-  if (last) flow.headSplits.push(labels);
+  const labels = new Map<Part, number[][]>();
+  for (const causes of families.values()) {
+    const part = parts.find((candidate) => along(candidate, causes));
+    if (!part) return false;
+    const own = labels.get(part) ?? Array.from({ length: part.size }, () => []);
+    causes.forEach((list, p) => (own[part.place(p)] = [...new Set([...own[part.place(p)], ...list])]));
+    labels.set(part, own);
+  }
+  for (const [part, own] of labels) out[part.axis] = Int32Array.from(own, (causes) => atoms.join(causes));
+  return true;
+}
+
+/** True when the causes at a position are those of every other position of the same index along the part. */
+function along(part: Part, causes: readonly number[][]): boolean {
+  const seen: (string | undefined)[] = Array<undefined>(part.size).fill(undefined);
+  return causes.every((list, p) => {
+    const key = list.join();
+    const place = part.place(p);
+    seen[place] ??= key;
+    return seen[place] === key;
+  });
+}
+
+/** Positions that nothing tied so far: each goes with its index along the first part, or along the second, … */
+function splitFreely(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis[]): boolean {
+  const { atoms } = flow;
+  const classes = new Set<number>();
+  for (const atom of flat) {
+    if (atoms.isComposite(atom) || atoms.frozenReason(atom) !== undefined) return false;
+    classes.add(atoms.find(atom));
+  }
+  if (classes.size !== flat.length) return false;
+  const labels = atoms.split(parts.map((part) => part.size));
+  flat.forEach((atom, p) => atoms.unite(atom, atoms.join(parts.map((part, i) => labels[i][part.place(p)]))));
+  parts.forEach((part, i) => (out[part.axis] = labels[i]));
+  return true;
+}
+
+/** Otherwise the positions of equal index along the largest part go together, and the other parts stay whole. */
+function coarsen(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis[]): void {
+  const part = parts.reduce((a, b) => (b.size >= a.size ? b : a));
+  const labels = new Int32Array(part.size).fill(-1);
+  flat.forEach((atom, p) => {
+    const place = part.place(p);
+    if (labels[place] === -1) labels[place] = atom;
+    else flow.atoms.unite(labels[place], atom);
+  });
+  out[part.axis] = labels;
 }

@@ -19,7 +19,7 @@ export class GroupCosts {
   readonly prunable: Share = { parameters: 0, macs: 0 };
   private readonly shares = new Map<Group, Share>();
   private readonly owners = new Map<number, Group>();
-  private readonly counts = new Map<Labels, Map<Group, number>>();
+  private readonly counts = new Map<Labels, { groups: Map<Group, number>; prunable: number }>();
   private readonly structure: Structure;
 
   constructor(structure: Structure, cost: ModelCost) {
@@ -51,25 +51,24 @@ export class GroupCosts {
     const left = new Map<Group, number>();
     let leftOfAll = 1;
     for (const labels of tracked) {
-      let prunable = 0;
-      for (const [group, inside] of this.countsOf(labels)) {
-        left.set(group, (left.get(group) ?? 1) * (1 - inside / labels.length));
-        if (group.prunable) prunable += inside;
-      }
+      const { groups, prunable } = this.countsOf(labels);
+      for (const [group, inside] of groups) left.set(group, (left.get(group) ?? 1) * (1 - inside / labels.length));
       leftOfAll *= 1 - prunable / labels.length;
     }
     for (const [group, share] of left) this.shares.get(group)![what] += amount * (1 - share);
     this.prunable[what] += amount * (1 - leftOfAll);
   }
 
-  /** How many positions of an axis belong to each group. */
-  private countsOf(labels: Labels): Map<Group, number> {
+  /** How many positions of an axis go with units of each group, and with a unit of any prunable one. */
+  private countsOf(labels: Labels): { groups: Map<Group, number>; prunable: number } {
     let counts = this.counts.get(labels);
     if (!counts) {
-      counts = new Map();
+      counts = { groups: new Map(), prunable: 0 };
       for (const label of labels) {
-        const group = this.owners.get(this.structure.flow.atoms.find(label));
-        if (group) counts.set(group, (counts.get(group) ?? 0) + 1);
+        const causes = this.structure.flow.atoms.causes(label);
+        const groups = new Set(causes.flatMap((c) => this.owners.get(c) ?? []));
+        for (const group of groups) counts.groups.set(group, (counts.groups.get(group) ?? 0) + 1);
+        if ([...groups].some((g) => g.prunable)) counts.prunable++;
       }
       this.counts.set(labels, counts);
     }

@@ -1,6 +1,6 @@
 import { Tensor } from '../../onnx/tensor.ts';
 import type { Dim, Node } from '../../graph/ir.ts';
-import { describe, type Axis, type Flow } from '../flow.ts';
+import { describe, type Axis, type Flow, type Kept } from '../flow.ts';
 import type { Labels } from '../atoms.ts';
 import { regroup } from '../regroup.ts';
 import { followSizes, prunableShape } from '../shape-operand.ts';
@@ -224,11 +224,16 @@ function expand(node: Node, flow: Flow): void {
   const after = flow.shape(node.outputs[0]);
   if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
   const shape = flow.constantInts(node, 1);
+  const widened = new Set<Axis>();
   const out = after.map((size, i): Axis => {
     const k = i - (after.length - before.length);
     if (k >= 0 && before[k] !== 1) return x[k];
     // Copies that are told apart later (the query heads that share a key) may go one by one.
-    if (typeof size === 'number' && size > 1 && shape && i < after.length - 1) return flow.atoms.split([size])[0];
+    if (typeof size === 'number' && size > 1 && shape && i < after.length - 1) {
+      const [labels] = flow.atoms.split([size]);
+      widened.add(labels);
+      return labels;
+    }
     return `comes from ${describe(node)}`;
   });
   flow.setAxes(node, 0, out);
@@ -238,7 +243,8 @@ function expand(node: Node, flow: Flow): void {
   if (typeof length !== 'number')
     return labels.forEach((a) => flow.freeze(a, `is expanded by ${describe(node)} to a shape of unknown length`));
   // 1 leaves an axis as it is.
-  followSizes(node, flow, 1, out.slice(after.length - length), () => 1);
+  const size = (labels: Labels, kept: Kept) => (widened.has(labels) ? kept.count(labels) : 1);
+  followSizes(node, flow, 1, out.slice(after.length - length), size);
 }
 
 /** Tile repeats whole axes. */
