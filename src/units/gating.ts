@@ -1,5 +1,5 @@
 import { cloneModel } from '../graph/clone.ts';
-import { sortTopologically } from '../graph/edit.ts';
+import { isConstantOnly, sortTopologically } from '../graph/edit.ts';
 import { opsetVersion, type Graph, type Model, type Node, type Value } from '../graph/ir.ts';
 import { DataType, isFloatType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
@@ -15,8 +15,9 @@ export interface GatedSite {
   multiplied: boolean;
   /** False when axis 0 of the operand is not free for rows (the units lie on it): such gates take one row. */
   batchable: boolean;
-  /** The consumer in the gated model, and which of its inputs is gated. */
+  /** The consumer in the gated model; the first node of the formula where one stands in for it. */
   consumer: Node;
+  /** Which of the consumer's inputs is gated. */
   input: number;
   /** Axis of the operand along which the units lie. */
   axis: number;
@@ -64,11 +65,12 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
       const consumer = clone.node(site.node);
       const original = consumer.inputs[site.input]!;
       const common = { original, consumer, input: site.input, axis: site.axis, units: site.units };
-      const batchable = site.axis > 0 && !original.initializer;
+      const batchable = site.axis > 0 && !isConstantOnly(site.node.inputs[site.input]!);
       if (site.gate) {
         const key = `${consumer.name}|${consumer.outputs[0]!.name}|${site.input}`;
-        special.set(key, [...(special.get(key) ?? []), { site, consumer, gate: input, size: group.size }]);
-        return { ...common, gated: original, batchable, multiplied: false };
+        const made: GatedSite = { ...common, gated: original, batchable, multiplied: false };
+        special.set(key, [...(special.get(key) ?? []), { site, made, gate: input, size: group.size }]);
+        return made;
       }
       const key = `${original.name}|${site.axis}|${site.units.join()}`;
       let gated = made.get(key);
@@ -78,7 +80,12 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
     });
     return { group: id, size: group.size, input, sites };
   });
-  for (const sites of special.values()) gateSpecially(graph, sites, opset);
+  // In the order of the graph: an operand may be what another gate gives in the place of an output.
+  const position = new Map(structure.model.graph.nodes.map((n, i) => [n, i]));
+  const inOrder = [...special.values()].sort((a, b) => position.get(a[0].site.node)! - position.get(b[0].site.node)!);
+  for (const sites of inOrder) gateSpecially(graph, sites, opset);
+  for (const site of gates.flatMap((g) => g.sites))
+    if (site.multiplied) site.original = site.gated.producer!.inputs[0]!;
   sortTopologically(graph);
   return { model: clone.model, gates, node: clone.node };
 }
@@ -86,19 +93,26 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
 /** A site whose consumer says itself how it is gated. */
 interface SpecialSite {
   site: GateSite;
-  consumer: Node;
+  made: GatedSite;
   gate: Value;
   size: number;
 }
 
 /** All gates on one operand act together: a mean over the units of two groups divides by the count of both. */
 function gateSpecially(graph: Graph, sites: SpecialSite[], opset: number): void {
-  const [{ site, consumer }] = sites;
+  const { site, made } = sites[0];
+  const { consumer } = made;
   const operand = consumer.inputs[site.input]!;
   const factors = sites.map((s) => spread(graph, operand, s.gate, s.site, s.size));
   const stem = `${operand.name}_gates`;
   const factor = factors.reduce((a, b) => graph.addNode('Mul', [a, b], [stem]).outputs[0]!);
   site.gate!(new GateContext({ node: consumer, input: site.input, factor, opset }));
+  // Where a formula stands in for the consumer, what reads the gates is the consumer now.
+  const replaced = consumer.outputs.every((v) => !v || (v.uses.length === 0 && !v.isGraphOutput));
+  for (const s of sites) {
+    s.made.original = s.made.gated = operand;
+    if (replaced) s.made.consumer = factor.uses[0]?.node ?? consumer;
+  }
 }
 
 function multiply(graph: Graph, original: Value, factor: Value): Value {

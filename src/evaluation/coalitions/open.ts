@@ -88,9 +88,9 @@ export async function openEvaluator(
     measure.outputs.map((name) => graph.outputs.find((o) => o.name === name)!),
   );
   removeDeadNodes(gated.model);
-  // Consumers that only other outputs need are gone, and with them their gates; others have been replaced by a formula.
+  // Consumers that only other outputs need are gone, and with them their gates.
   const alive = new Set(graph.nodes);
-  for (const gate of gated.gates) gate.sites = gate.sites.filter((t) => !t.multiplied || alive.has(t.consumer));
+  for (const gate of gated.gates) gate.sites = gate.sites.filter((t) => alive.has(t.consumer));
 
   const cut = cutAtGates(gated.model, new Set(gated.gates.map((g) => g.input)));
   const macs = macsByNode(structure, gated, alive);

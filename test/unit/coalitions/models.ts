@@ -1,7 +1,7 @@
 import { makeDataset, type Dataset } from '../../../src/evaluation/data/dataset.ts';
 import type { OutputReading } from '../../../src/evaluation/types.ts';
 import type { Reading } from '../../../src/formats.ts';
-import type { Model } from '../../../src/graph/ir.ts';
+import type { Model, Value } from '../../../src/graph/ir.ts';
 import { builder, numbers } from '../../support/build.ts';
 
 /** A model with images or vectors in, class scores out. */
@@ -91,6 +91,31 @@ export function mixing(): TestModel {
   return { name: 'mixes the batch', model: b.build(), sampleShape: [5], classes: 3, batchable: false };
 }
 
+/** A residual stream with normalisations in front of its branches, and one after them: their gates are formulas. */
+export function normalised(batch: number | 'N' = 'N'): TestModel {
+  const b = builder({ seed: 15 });
+  const norm = (op: string, x: Value) =>
+    b.op(op, [x, b.weight([6], 'scale', 1), ...(op === 'LayerNormalization' ? [b.weight([6], 'bias', 0.3)] : [])]);
+  const branch = (x: Value, name: string) => b.linear(b.relu(b.linear(x, 6, 7, `${name}.up`)), 7, 6, `${name}.down`);
+  let stream = b.linear(b.input('x', [batch, 4, 5]), 5, 6, 'stem');
+  stream = b.add(stream, branch(norm('LayerNormalization', stream), 'first'));
+  stream = norm('SimplifiedLayerNormalization', b.add(stream, branch(stream, 'second')));
+  stream = norm('LayerNormalization', stream);
+  b.output(b.linear(b.op('ReduceMean', [stream], { axes: [1], keepdims: 0 }), 6, 3, 'head'));
+  const name = `normalisations, batch ${batch}`;
+  return { name, model: b.build(), sampleShape: [4, 5], classes: 3, batchable: true };
+}
+
+/** Groups of channels are normalised together. */
+export function grouped(): TestModel {
+  const b = builder({ seed: 17, opset: 21 });
+  const x = b.conv(b.input('x', ['N', 2, 6, 6]), 2, 6, 3, { ...same, name: 'stem' });
+  const inputs = [x, b.weight([6], 'scale', 1), b.weight([6], 'bias', 0.3)];
+  const y = b.conv(b.relu(b.op('GroupNormalization', inputs, { num_groups: 2 })), 6, 5, 3, { name: 'next' });
+  b.output(b.gemm(b.flatten(b.globalPool(b.relu(y))), 5, 3, 'head'));
+  return { name: 'group normalisation', model: b.build(), sampleShape: [2, 6, 6], classes: 3, batchable: true };
+}
+
 export function testModels(): TestModel[] {
   return [
     residual(),
@@ -102,6 +127,9 @@ export function testModels(): TestModel[] {
     joined(),
     tokens(),
     mixing(),
+    normalised(),
+    normalised(1),
+    grouped(),
   ];
 }
 
