@@ -1,3 +1,4 @@
+import { byteLength } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
 import type { Node } from '../graph/ir.ts';
 import { SecateurError } from '../errors.ts';
@@ -13,33 +14,26 @@ export function sliceBlocks(node: Node, input: number, groups: number, keep: Int
   if (keep.length === inputs) return;
   const perBlock = inputs / groups;
   const rows = weight.dims[0] / groups;
-  const parts: Uint8Array[] = [];
-  let width = -1;
-  for (let b = 0; b < groups; b++) {
-    const columns = keep.filter((p) => Math.floor(p / perBlock) === b).map((p) => p - b * perBlock);
-    if (width >= 0 && columns.length !== width) {
-      throw new SecateurError(
-        'usage',
-        `${node.op} "${node.name}" has ${groups} blocks of channels, which must keep equally many.`,
-      );
-    }
-    width = columns.length;
-    const block = weight.take(
-      0,
-      Array.from({ length: rows }, (_, i) => b * rows + i),
-    );
-    parts.push(block.take(1, columns).bytes());
-  }
-  const bytes = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  value.initializer = Tensor.fromBytes(
-    weight.name,
-    weight.dataType,
-    [weight.dims[0], width, ...weight.dims.slice(2)],
-    bytes,
+  const columns = Array.from({ length: groups }, (_, b) =>
+    keep.filter((p) => Math.floor(p / perBlock) === b).map((p) => p - b * perBlock),
   );
+  const width = columns[0].length;
+  if (columns.some((c) => c.length !== width)) {
+    throw new SecateurError(
+      'usage',
+      `${node.op} "${node.name}" has ${groups} blocks of channels, which must keep equally many.`,
+    );
+  }
+  const dims = [weight.dims[0], width, ...weight.dims.slice(2)];
+  const bytes = new Uint8Array(
+    byteLength(
+      weight.dataType,
+      dims.reduce((a, b) => a * b, 1),
+    ),
+  );
+  columns.forEach((own, b) => {
+    const block = Array.from({ length: rows }, (_, i) => b * rows + i);
+    bytes.set(weight.take(0, block).take(1, own).bytes(), (b * bytes.length) / groups);
+  });
+  value.initializer = Tensor.fromBytes(weight.name, weight.dataType, dims, bytes);
 }
