@@ -3,22 +3,28 @@ import { describe, type Flow } from '../flow.ts';
 import { carrying } from './carrying.ts';
 import { contracting } from './contracting.ts';
 import { fused } from './fused.ts';
+import { indexing } from './indexing.ts';
+import { einsums } from './einsum.ts';
 import { moving } from './moving.ts';
 import { normalising } from './normalising.ts';
 import { quantisedRules } from './quantised.ts';
 import { recurring } from './recurrent.ts';
 import { reducing } from './reducing.ts';
+import { slicing } from './slice.ts';
 import type { Rules } from './rule.ts';
 
 const RULES: Rules = {
   ...carrying,
   ...contracting,
+  ...einsums,
   ...moving,
   ...normalising,
   ...fused,
+  ...indexing,
   ...quantisedRules,
   ...recurring,
   ...reducing,
+  ...slicing,
 };
 
 /** Applies the rule of a node's op; an op without a rule, or one with subgraphs, is a wall that says so. */

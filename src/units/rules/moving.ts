@@ -126,97 +126,6 @@ function split(node: Node, flow: Flow): void {
   });
 }
 
-/** Slice with constant bounds; along a tracked axis only with step 1. */
-function slice(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  const before = flow.shape(node.inputs[0]);
-  if (!x || !before) return flow.barrier(node, unknownShape(node));
-  const starts = node.ints('starts') ?? flow.constantInts(node, 1);
-  const ends = node.ints('ends') ?? flow.constantInts(node, 2);
-  const rawAxes = node.ints('axes') ?? (node.inputs[3] ? flow.constantInts(node, 3) : starts?.map((_, i) => i));
-  const steps = node.inputs[4] ? flow.constantInts(node, 4) : starts?.map(() => 1);
-  if (!starts || !ends || !rawAxes || !steps) {
-    // Cut at computed places: the axes that are cut stay, the others are carried.
-    const cut = new Set(rawAxes?.map((a) => axisIndex(a, x.length)) ?? x.map((_, i) => i));
-    const reason = `is sliced by ${describe(node)} at computed places`;
-    cut.forEach((axis) => flow.freeze(x[axis], reason));
-    return flow.setAxes(
-      node,
-      0,
-      x.map((a, i): Axis => (cut.has(i) ? reason : a)),
-    );
-  }
-  const axes = rawAxes.map((a) => axisIndex(a, x.length));
-  const out = [...x];
-  const cuts: { entry: number; labels: Labels; from: number; to: number }[] = [];
-  axes.forEach((axis, i) => {
-    const labels = x[axis];
-    if (typeof labels === 'string') return;
-    const size = labels.length;
-    const clamp = (p: number) => Math.max(0, Math.min(size, p < 0 ? p + size : p));
-    if (steps[i] !== 1) {
-      flow.freeze(labels, `is sliced with step ${steps[i]} by ${describe(node)}`);
-      out[axis] = `is sliced by ${describe(node)}`;
-      return;
-    }
-    const [from, to] = [clamp(starts[i]), clamp(ends[i])];
-    out[axis] = labels.subarray(from, Math.max(from, to));
-    cuts.push({ entry: i, labels, from, to });
-  });
-  flow.setAxes(node, 0, out);
-  if (cuts.length) {
-    flow.rewrite(node, (copy, kept) => {
-      if (cuts.every((c) => kept.count(c.labels) === c.labels.length)) return;
-      const [newStarts, newEnds] = [[...starts], [...ends]];
-      for (const c of cuts) {
-        newStarts[c.entry] = kept.count(c.labels.subarray(0, c.from));
-        newEnds[c.entry] = newStarts[c.entry] + kept.count(c.labels.subarray(c.from, c.to));
-      }
-      if (copy.attributes.has('starts')) copy.setInts('starts', newStarts).setInts('ends', newEnds);
-      else {
-        const bound = (stem: string, v: readonly number[]) =>
-          copy.graph.addInitializer(`${copy.outputs[0]!.name}_${stem}`, Tensor.fromInt64('', [v.length], v));
-        copy.setInput(1, bound('starts', newStarts));
-        copy.setInput(2, bound('ends', newEnds));
-        if (copy.inputs[3]) copy.setInput(3, bound('axes', axes));
-        if (copy.inputs[4]) copy.setInput(4, bound('steps', steps));
-      }
-    });
-  }
-}
-
-/** Gather: with constant indices along a tracked axis a selection; otherwise that axis is fixed and the rest carried. */
-function gather(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
-  const indexAxes = flow.axes(node, 1);
-  if (!x || !indexAxes) return flow.barrier(node, unknownShape(node));
-  const axis = axisIndex(node.int('axis', 0), x.length);
-  const labels = x[axis];
-  indexAxes.forEach((a) => flow.freeze(a, `are indices of ${describe(node)}`));
-  let selected: Axis[] = indexAxes.map(() => `comes from ${describe(node)}`);
-  if (labels instanceof Int32Array) {
-    const indices = node.inputs[0]?.initializer ? undefined : flow.constantInts(node, 1);
-    if (indices && indexAxes.length === 1) {
-      const at = indices.map((i) => axisIndex(i, labels.length));
-      selected = [Int32Array.from(at, (i) => labels[i])];
-      flow.rewrite(node, (copy, kept) => {
-        const positions = kept.positions(labels);
-        if (positions.length === labels.length) return;
-        const place = new Map([...positions].map((p, i) => [p, i]));
-        const next = at.flatMap((i) => (place.has(i) ? [place.get(i)!] : []));
-        copy.setInput(
-          1,
-          copy.graph.addInitializer(`${copy.outputs[0]!.name}_indices`, Tensor.fromInt64('', [next.length], next)),
-        );
-      });
-    } else {
-      flow.freeze(labels, `is looked up by ${describe(node)}`);
-    }
-  }
-  if (node.inputs[0]?.initializer) x.forEach((_, i) => i !== axis && flow.produce(node, 0, i));
-  flow.setAxes(node, 0, [...x.slice(0, axis), ...selected, ...x.slice(axis + 1)]);
-}
-
 /** Expand: carried; a new or widened axis is fixed. */
 function expand(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
@@ -296,8 +205,6 @@ export const moving: Rules = {
   Unsqueeze: unsqueeze,
   Concat: (node, flow) => concat(node, flow),
   Split: split,
-  Slice: slice,
-  Gather: gather,
   Expand: expand,
   Tile: tile,
   DepthToSpace: depthToSpace,
