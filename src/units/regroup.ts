@@ -28,7 +28,10 @@ export function regroup(
     const sizes = run.from.map((i) => before[i]);
     const targets = run.to.map((j) => after[j]);
     if (![...sizes, ...targets].every((d) => typeof d === 'number') || run.to.length === 0) {
-      for (const i of sources) flow.freeze(axes[i], `${fixed} together with axes of unknown size`);
+      const first = sources.length === 1 && sources[0] === run.from[0] ? axes[sources[0]] : undefined;
+      const outer = first instanceof Int32Array ? outermost(flow, first, targets[0], fixed) : undefined;
+      if (outer) out[run.to[0]] = outer;
+      else for (const i of sources) flow.freeze(axes[i], `${fixed} together with axes of unknown size`);
       continue;
     }
     const merged = run.from.map((i) => axes[i]);
@@ -36,6 +39,22 @@ export function regroup(
     found.forEach((axis, k) => (out[run.to[k]] = axis));
   }
   return out;
+}
+
+/**
+ * The outermost target of a run that begins with labels, whatever unknown sizes follow: whole runs of positions (the
+ * groups that a GroupNorm splits channels into, for images of any size), or each position several times.
+ */
+function outermost(flow: Flow, labels: Labels, target: Dim | undefined, fixed: string): Labels | undefined {
+  if (typeof target !== 'number' || target < 2) return undefined;
+  if (target % labels.length === 0) {
+    const each = target / labels.length;
+    return Int32Array.from({ length: target }, (_, i) => labels[Math.floor(i / each)]);
+  }
+  if (labels.length % target !== 0) return undefined;
+  const [outer, inner] = placeLabels(flow, labels, [target, labels.length / target], fixed);
+  flow.freeze(inner, `${fixed} together with axes of unknown size`);
+  return outer instanceof Int32Array ? outer : undefined;
 }
 
 /** Splits axes into the finest parts that both shapes are made of, and merges these; all at once where there are none. */

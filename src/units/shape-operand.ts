@@ -46,6 +46,12 @@ export function prunableShape(node: Node, flow: Flow, input: number, axes: reado
   if (!axes.some((a) => a instanceof Int32Array)) return;
   const entries = shapeEntries(node, flow, input, axes);
   if (typeof entries === 'string') {
+    const before = flow.axes(node, 0) ?? [];
+    const computed = !flow.constantInts(node, input) && flow.shape(node.inputs[input])?.[0] === axes.length;
+    const stays = before.every((a, i) => typeof a === 'string' || axes[i] instanceof Int32Array);
+    // What is computed goes on being computed: sizes of axes of units take the place of their entries.
+    if (computed && stays && !node.int('allowzero', 0))
+      return followSizes(node, flow, input, axes, (labels, kept) => kept.count(labels));
     for (const axis of axes) flow.freeze(axis, entries);
     return;
   }

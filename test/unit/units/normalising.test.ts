@@ -236,6 +236,36 @@ describe('normalisations over groups of channels', () => {
   }
 });
 
+describe('normalisations of images of any size', () => {
+  /** Channels of an image whose height and width are known only while running. */
+  function anyImage(opset: number): { b: Builder; x: Value } {
+    const b = new Builder({ opset });
+    return { b, x: b.conv(b.input('x', ['N', 3, 'H', 'W']), 3, 12, [3, 3], { pads: [1, 1, 1, 1], name: 'stem' }) };
+  }
+  const verifyAny = async (b: Builder, out: Value) => {
+    const s = analyseStructure(b.output(out).build());
+    const { results, tolerance } = await checkInvariant(s, { shares: SHARES, seed: 5 });
+    for (const r of results) expect(r.diff, `${r.group} keeping ${r.kept} of ${r.size}`).toBeLessThanOrEqual(tolerance);
+    expect(await openDifference(s, true)).toBeLessThanOrEqual(3e-6);
+    return sizes(s);
+  };
+
+  it('GroupNormalization', async () => {
+    const { b, x } = anyImage(21);
+    const inputs = [x, b.weight([12], 's', 1), b.weight([12], 'b')];
+    const y = b.op('GroupNormalization', inputs, { num_groups: 3 });
+    expect(await verifyAny(b, b.conv(b.relu(y), 12, 3, [1, 1]))).toEqual([12]);
+  });
+
+  it('a GroupNorm written as InstanceNormalization loses whole groups', async () => {
+    const { b, x } = anyImage(17);
+    const flat = b.op('InstanceNormalization', [b.reshape(x, [0, 3, -1]), b.floats([1, 1, 1]), b.floats([0, 0, 0])]);
+    const back = b.op('Reshape', [flat, b.op('Shape', [x])]);
+    const y = b.add(b.mul(back, b.weight([12, 1, 1], 's', 1)), b.weight([12, 1, 1], 'b'));
+    expect(await verifyAny(b, b.conv(b.relu(b.add(x, y)), 12, 3, [1, 1]))).toEqual([3]);
+  });
+});
+
 describe('group normalisations of com.microsoft, which only GPUs run', () => {
   /** Puts plain operators in their place, made by InstanceNormalization, so that any device can run the model. */
   function lower(model: Model): Model {
