@@ -95,11 +95,20 @@ function foldShapes(model: Model, shapes: ShapeInfo): void {
   }
 }
 
+/** Nodes that a constant is computed by, counted anew for every use, above which its uses go on sharing it. */
+const UNSHARED_NODES = 16;
+
 function unshare(graph: Graph): void {
   const seen = new Map<Value, boolean>();
+  // Exporters compute masks by long chains of nodes that are read twice: a copy for every use would double at each step.
+  const sizes = new Map<Node, number>();
+  const sizeOf = (node: Node) =>
+    1 + node.inputs.reduce((sum, v) => sum + (v?.producer ? (sizes.get(v.producer) ?? UNSHARED_NODES) : 0), 0);
+  for (const node of graph.nodes) sizes.set(node, sizeOf(node));
   for (const node of [...graph.nodes].reverse()) {
     const out = node.outputs[0];
     if (!out || node.outputs.length !== 1 || node.inputs.length === 0 || !isConstantOnly(out, seen)) continue;
+    if (sizes.get(node)! > UNSHARED_NODES) continue;
     for (const use of out.uses.slice(1)) {
       if (use.node.graph !== graph) continue;
       const copy = graph.addNode(node.opType, node.inputs, [out.name], { domain: node.domain, before: node });
