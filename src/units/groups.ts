@@ -60,7 +60,9 @@ class UnitIndex {
     this.flow = flow;
     this.groupOf = new Int32Array(flow.atoms.count).fill(-1);
     this.unitOf = new Int32Array(flow.atoms.count);
-    this.atoms = components.map(({ members, has }, c) => {
+    this.atoms = components.map((component, c) => {
+      const { members } = component;
+      const has = removable(flow, component);
       const atoms: number[] = [];
       for (const p of members) {
         for (const atom of p.labels) {
@@ -90,6 +92,19 @@ class UnitIndex {
       return root === undefined ? -1 : this.unitOf[root];
     });
   }
+}
+
+/** Which classes of a component are its units: where some may never go (channels that a Pad added), the others. */
+function removable(flow: Flow, { members, has }: Component): (root: number) => boolean {
+  const free = new Set<number>();
+  for (const { labels } of members) {
+    for (const atom of labels) {
+      for (const root of flow.atoms.causes(atom)) {
+        if (has(root) && flow.atoms.frozenReason(root) === undefined) free.add(root);
+      }
+    }
+  }
+  return free.size > 1 ? (root) => free.has(root) : has;
 }
 
 /** Gate sites of every group, in graph order, each operand axis once. */
@@ -229,7 +244,9 @@ function settleBlocks(flow: Flow, productions: Production[]): BlockConstraint[] 
       const signature = partitionSignature(flow, c);
       const roots = [...c.labels].map((a) => flow.atoms.find(a));
       const clash = roots.some((r) => partitions.has(r) && partitions.get(r) !== signature);
-      if (shape === 'mixed' || clash || roots.some((r) => !known.has(r))) {
+      const fixed = roots.filter((r) => flow.atoms.frozenReason(r) !== undefined).length;
+      const partly = fixed > 0 && fixed < roots.length;
+      if (shape === 'mixed' || clash || partly || roots.some((r) => !known.has(r))) {
         coarsen(flow, c);
         changed = true;
         break;

@@ -292,7 +292,8 @@ export const indexingRules: RuleTable = {
     const data = c.shape(0);
     const axis = c.int('axis');
     const at = data && axis !== undefined ? normalAxis(axis, data.length) : undefined;
-    c.out(0, c.elem(0), axis === undefined ? [null] : data?.map((d, i) => (i === at ? null : d)));
+    const count = c.numbers(1)?.filter((x) => x !== 0).length ?? null;
+    c.out(0, c.elem(0), axis === undefined ? [count] : data?.map((d, i) => (i === at ? count : d)));
   },
   NonMaxSuppression: (c) => c.out(0, DataType.INT64, [null, 3]),
   CenterCropPad: (c) => {
