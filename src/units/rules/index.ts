@@ -8,6 +8,7 @@ import { einsums } from './einsum.ts';
 import { moving } from './moving.ts';
 import { normalising } from './normalising.ts';
 import { quantisedRules } from './quantised.ts';
+import { rare } from './rare.ts';
 import { recurring } from './recurrent.ts';
 import { reducing } from './reducing.ts';
 import { slicing } from './slice.ts';
@@ -22,6 +23,7 @@ const RULES: Rules = {
   ...fused,
   ...indexing,
   ...quantisedRules,
+  ...rare,
   ...recurring,
   ...reducing,
   ...slicing,

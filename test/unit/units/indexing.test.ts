@@ -215,6 +215,40 @@ describe('arranging, sampling and making up', () => {
   });
 });
 
+describe('rare ops', () => {
+  it('DeformConv, also with offset groups', async () => {
+    for (const groups of [1, 2]) {
+      const deform = (b: Builder, x: Value) => {
+        const offsets = b.conv(b.op('Tanh', [x]), 8, groups * 18, [3, 3], { pads: [1, 1, 1, 1], name: 'offsets' });
+        const inputs = [x, b.weight([6, 8, 3, 3]), offsets, b.weight([6], 'bias')];
+        const attrs = { kernel_shape: [3, 3], pads: [1, 1, 1, 1], offset_group: groups };
+        return b.op('DeformConv', inputs, attrs, 'deform');
+      };
+      const s = await check(deform, 6, { opset: 19 });
+      expect(sizes(s)).toEqual([8, 6]);
+      expect(s.groups[0].blocks?.length).toBe(groups > 1 ? 2 : undefined);
+    }
+  });
+
+  it('Col2Im: the places of a channel go together', async () => {
+    const fold = (b: Builder, x: Value) => {
+      const columns = b.reshape(b.conv(x, 8, 24, [1, 1], { name: 'columns' }), [0, 24, 16]);
+      return b.op('Col2Im', [columns, b.ints([8, 8]), b.ints([2, 2])], { strides: [2, 2] });
+    };
+    expect(sizes(await check(fold, 6, { opset: 18 }))).toEqual([8, 6]);
+  });
+
+  it('Hardmax over units, DFT beside them', async () => {
+    const hard = (b: Builder, x: Value) => b.op('Hardmax', [x], { axis: 1 });
+    expect(sizes(await check(hard, 8))).toEqual([8]);
+    const frequencies = (b: Builder, x: Value) => {
+      const y = b.op('DFT', [b.op('Unsqueeze', [x, b.ints([4])])], { axis: 3 });
+      return b.op('ReduceSum', [b.op('Abs', [y]), b.ints([4])], { keepdims: 0 });
+    };
+    expect(sizes(await check(frequencies, 8))).toEqual([8]);
+  });
+});
+
 describe('padding, repeating and joining along units', () => {
   it('a shortcut that is widened with zeros: what was added stays', async () => {
     const widened = (b: Builder, x: Value) => {
