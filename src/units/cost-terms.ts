@@ -17,7 +17,7 @@ export function costTerms(structure: Structure): CostTerm[] {
   const known = new Map<Labels, Factor[][]>();
   const sumsOf = (labels: Labels): Factor[][] => {
     let sums = known.get(labels);
-    if (!sums) known.set(labels, (sums = axisSize(labels, (atom) => owners(atom), sizes)));
+    if (!sums) known.set(labels, (sums = axisSize(labels, owners, sizes)));
     return sums;
   };
   const terms: CostTerm[] = [];
@@ -30,7 +30,12 @@ export function costTerms(structure: Structure): CostTerm[] {
       .reduce<Factor[][]>((all, sums) => all.flatMap((p) => sums.map((s) => [...p, ...s])), [[]]);
     for (const factors of products) {
       const plain = factors.filter((f) => f.groups.length || f.fixed !== 1);
-      terms.push({ layer, macs: macs / size, parameters: parameters / size, factors: plain });
+      terms.push({
+        layer,
+        macs: macs / size,
+        parameters: parameters / size,
+        factors: plain,
+      });
     }
   };
   for (const layer of modelCost(model).layers)
@@ -50,33 +55,61 @@ export function costTerms(structure: Structure): CostTerm[] {
 
 type Factor = CostTerm['factors'][number];
 
+/** Positions of an axis that go with the same groups, and which units of these they go with. */
+interface Product {
+  ids: string[];
+  positions: number;
+  units: Map<string, Set<number>>;
+}
+
 /**
  * The size of an axis as a sum of products: positions that go with one group or none make one sum, positions that go with
  * any of several groups (heads × dimensions) one product for each set of groups.
  */
 function axisSize(
   labels: Labels,
-  owners: (atom: number) => { id: string; unit: number }[],
+  owners: (atom: number) => readonly { id: string; unit: number }[],
   sizes: ReadonlyMap<string, number>,
 ): Factor[][] {
   const single = new Map<string, number>();
   let fixed = 0;
-  const several = new Map<string, { positions: number; units: Map<string, Set<number>> }>();
+  const several = new Map<string, Product>();
+  let product: Product | undefined;
+  let [last, run] = ['', 0];
+  const finish = () => run > 0 && single.set(last, (single.get(last) ?? 0) + run);
   for (const atom of labels) {
     const mine = owners(atom);
     if (mine.length === 0) fixed++;
-    else if (mine.length === 1) single.set(mine[0].id, (single.get(mine[0].id) ?? 0) + 1);
-    else {
-      const key = [...new Set(mine.map((o) => o.id))].sort().join('\n');
-      const product = several.get(key) ?? { positions: 0, units: new Map<string, Set<number>>() };
-      several.set(key, product);
+    else if (mine.length === 1) {
+      if (mine[0].id === last) run++;
+      else {
+        finish();
+        [last, run] = [mine[0].id, 1];
+      }
+    } else {
+      // Positions of one axis mostly go with the same groups, in the same order.
+      if (!product || product.ids.length !== mine.length || mine.some((o, k) => o.id !== product!.ids[k])) {
+        const ids = mine.map((o) => o.id);
+        const key = [...new Set(ids)].sort().join('\n');
+        product = several.get(key) ?? { ids, positions: 0, units: new Map<string, Set<number>>() };
+        product.ids = ids;
+        several.set(key, product);
+      }
       product.positions++;
-      for (const { id, unit } of mine) product.units.set(id, (product.units.get(id) ?? new Set()).add(unit));
+      for (const { id, unit } of mine) {
+        const all = product.units.get(id);
+        if (all) all.add(unit);
+        else product.units.set(id, new Set([unit]));
+      }
     }
   }
+  finish();
   const sums: Factor[][] = [];
   if (fixed || single.size) {
-    const groups = [...single].map(([id, positions]) => ({ id, multiplicity: positions / sizes.get(id)! }));
+    const groups = [...single].map(([id, positions]) => ({
+      id,
+      multiplicity: positions / sizes.get(id)!,
+    }));
     sums.push([{ fixed, groups }]);
   }
   for (const { positions, units } of several.values()) {
@@ -91,15 +124,22 @@ function axisSize(
   return sums;
 }
 
+interface Owner {
+  id: string;
+  unit: number;
+}
+
 /** The units of prunable groups that an atom goes with. */
-function unitOwners(structure: Structure): (atom: number) => { id: string; unit: number }[] {
+function unitOwners(structure: Structure): (atom: number) => readonly Owner[] {
   const { atoms } = structure.flow;
-  const owners = new Map<number, { id: string; unit: number }>();
+  const known = new Array<readonly Owner[] | undefined>(atoms.count);
+  const none: readonly Owner[] = [];
   for (const { id, prunable, atoms: units } of structure.groups)
-    if (prunable) units.forEach((atom, unit) => owners.set(atoms.find(atom), { id, unit }));
-  return (atom) =>
-    atoms.causes(atom).flatMap((c) => {
-      const owner = owners.get(c);
-      return owner ? [owner] : [];
-    });
+    if (prunable) units.forEach((atom, unit) => (known[atoms.find(atom)] = [{ id, unit }]));
+  return (atom) => {
+    const root = atoms.find(atom);
+    const mine = known[root];
+    if (mine) return mine;
+    return (known[root] = atoms.isComposite(root) ? atoms.causes(root).flatMap((c) => known[c] ?? []) : none);
+  };
 }

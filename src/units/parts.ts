@@ -10,7 +10,7 @@ import type { Flow } from './flow.ts';
  */
 export function findParts(
   flow: Flow,
-  unitsOf: (atom: number) => { group: number; unit: number }[],
+  unitsOf: (atom: number) => readonly { group: number; unit: number }[],
   sizes: readonly number[],
 ): number[][][] {
   const found = sizes.map(() => new Map<string, number[]>());
@@ -19,12 +19,16 @@ export function findParts(
     for (const labels of axes) {
       if (typeof labels === 'string' || labels.length === 0 || seen.has(labels)) continue;
       seen.add(labels);
-      const places = Array.from(labels, unitsOf);
-      for (const { group } of places[0]) {
-        const mine = places.map((all) => all.find((p) => p.group === group)?.unit);
-        if (mine.includes(undefined)) continue;
-        const units = [...new Set(mine as number[])].sort((a, b) => a - b);
-        if (units.length < sizes[group]) found[group].set(units.join(), units);
+      for (const { group } of unitsOf(labels[0])) {
+        const mine = new Set<number>();
+        const whole = labels.every((atom) => {
+          const place = unitsOf(atom).find((p) => p.group === group);
+          if (place) mine.add(place.unit);
+          return place !== undefined;
+        });
+        if (!whole || mine.size === sizes[group]) continue;
+        const units = [...mine].sort((a, b) => a - b);
+        found[group].set(units.join(), units);
       }
     }
   }
