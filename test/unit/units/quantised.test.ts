@@ -200,27 +200,45 @@ describe('quantised matrix products', () => {
     expect(sizes(groups)).toEqual([16, 12, 10, 6]);
   });
 
-  it('MatMulNBits loses columns, its features stay', async () => {
-    for (const [flat, zeros] of [
-      [true, true],
-      [false, true],
-      [false, false],
-    ]) {
-      const groups = await check(
-        (b, x) => {
-          const [n, blocks] = [12, 2];
-          const w = b.ints8([n, blocks, 8], DataType.UINT8, 0, 255);
-          const scales = b.weight(flat ? [n * blocks] : [n, blocks], 'scales', 0.1);
-          const zp = zeros ? b.ints8(flat ? [n] : [n, 1], DataType.UINT8, 0, 255) : null;
-          const inputs = [b.linear(x, 8, 32, 'first'), w, scales, zp, null, b.weight([n], 'bias')];
-          const y = b.op(`${MS}MatMulNBits`, inputs, { K: 32, N: n, bits: 4, block_size: 16 });
-          return b.linear(b.relu(y), n, 3, 'last');
-        },
-        { dims },
-      );
-      expect(sizes(groups)).toEqual([12]);
-      expect(groups.find((g) => !g.prunable)!.reason).toMatch(/quantised in blocks by .*MatMulNBits/);
+  it('MatMulNBits loses columns, and features by whole blocks', async () => {
+    // Scales in a row or not; zero points: none, packed, one to a byte, of the data's type.
+    for (const flat of [true, false]) {
+      for (const [bits, zeros] of [
+        [4, 'none'],
+        [4, 'packed'],
+        [8, 'packed'],
+        [4, 'float'],
+      ] as const) {
+        const groups = await check(
+          (b, x) => {
+            const [n, blocks] = [12, 5];
+            const w = b.ints8([n, blocks, 2 * bits], DataType.UINT8, 0, 255);
+            const row = (each: number) => (flat ? [n * each] : [n, each]);
+            const scales = b.weight(row(blocks), 'scales', 0.1);
+            const packed = () => b.ints8(row(Math.ceil((blocks * bits) / 8)), DataType.UINT8, 0, 255);
+            const zp = zeros === 'none' ? null : zeros === 'packed' ? packed() : b.weight([n, blocks], 'zeros', 8);
+            const inputs = [b.linear(x, 8, 80, 'first'), w, scales, zp, null, b.weight([n], 'bias')];
+            const y = b.op(`${MS}MatMulNBits`, inputs, { K: 80, N: n, bits, block_size: 16 });
+            return b.linear(b.relu(y), n, 3, 'last');
+          },
+          { dims },
+        );
+        expect(sizes(groups)).toEqual([zeros === 'packed' && bits === 4 ? 3 : 5, 12]);
+      }
     }
+  });
+
+  it('MatMulNBits of one block keeps its features', async () => {
+    const groups = await check(
+      (b, x) => {
+        const inputs = [b.linear(x, 8, 16, 'first'), b.ints8([12, 1, 8], DataType.UINT8, 0, 255), b.weight([12, 1])];
+        const y = b.op(`${MS}MatMulNBits`, inputs, { K: 16, N: 12, bits: 4, block_size: 16 });
+        return b.linear(b.relu(y), 12, 3, 'last');
+      },
+      { dims },
+    );
+    expect(sizes(groups)).toEqual([12]);
+    expect(groups.find((g) => !g.prunable)!.reason).toMatch(/quantised in blocks by .*MatMulNBits/);
   });
 });
 
