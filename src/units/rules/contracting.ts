@@ -2,7 +2,7 @@ import { isConstantOnly } from '../../graph/edit.ts';
 import type { Node, Value } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
 import type { Gate } from '../gates/gate.ts';
-import { sliceBlocks } from '../slicing.ts';
+import { depthwise, groupedConv, groupedTranspose } from './grouped.ts';
 import type { Rules } from './rule.ts';
 
 const SPATIAL = 'is a spatial axis';
@@ -83,37 +83,9 @@ export function conv(node: Node, flow: Flow, at: Operands = PLAIN): void {
   } else if (perGroup === 1) {
     out = depthwise(node, flow, x[1], w[0], inputs, outputs);
   } else {
-    const inLabels = flow.labels(x[1], inputs);
-    const outLabels = flow.labels(w[0], outputs);
-    flow.freeze(w[1], 'is cut block by block');
-    const stored = node.inputs[at.w]!;
-    if (!stored.initializer || stored.isGraphInput) {
-      const reason = `passes ${describe(node)}, a grouped convolution whose weights are computed`;
-      [inLabels, outLabels].forEach((labels) => flow.freeze(labels, reason));
-    }
-    flow.blocks.push({ node, labels: inLabels, blocks: groups }, { node, labels: outLabels, blocks: groups });
-    flow.contract(node, at.x, channel, at.gate);
-    flow.produce(node, at.w, 0);
-    flow.macs(node, [outLabels, inLabels]);
-    flow.weightAxes.set(node.inputs[at.w]!, [outLabels, inLabels]);
-    flow.rewrite(node, (copy, kept) => sliceBlocks(copy, at.w, groups, kept.positions(inLabels), inputs));
+    out = groupedConv(node, flow, { ...at, channel }, x[1], w, { groups, inputs, outputs });
   }
   setChannels(node, flow, at, x[0], out);
-}
-
-/** Each input channel makes `multiplier` output channels of its own: they go together. */
-function depthwise(node: Node, flow: Flow, x: Axis, w: Axis, inputs: number, outputs: number): Axis {
-  const multiplier = outputs / inputs;
-  const inLabels = flow.labels(x, inputs);
-  const expanded = new Int32Array(outputs);
-  for (let j = 0; j < outputs; j++) expanded[j] = inLabels[Math.floor(j / multiplier)];
-  flow.unite(expanded, w);
-  flow.macs(node, [expanded]);
-  flow.rewrite(node, (copy, kept) => {
-    const group = kept.count(inLabels);
-    if (group !== inputs) copy.setInt('group', group);
-  });
-  return expanded;
 }
 
 /** ConvTranspose. W is [I, O/groups, k…]. */
@@ -122,8 +94,6 @@ export function convTranspose(node: Node, flow: Flow, at: Operands = PLAIN): voi
   if (!operands) return;
   const { x, w, weight } = operands;
   const groups = node.int('group', 1);
-  if (groups !== 1 && (weight[1] !== 1 || weight[0] !== groups))
-    return flow.barrier(node, `feeds ${describe(node)}, a grouped transposed convolution`);
   fixSpatial(node, flow, x);
   fixSpatial(node, flow, w);
   let out: Axis;
@@ -134,7 +104,8 @@ export function convTranspose(node: Node, flow: Flow, at: Operands = PLAIN): voi
     flow.macs(node, [w[0], w[1]]);
     out = w[1];
   } else {
-    out = depthwise(node, flow, x[1], w[0], weight[0], weight[0]);
+    const sizes = { groups, inputs: weight[0], outputs: weight[1] * groups };
+    out = groupedTranspose(node, flow, { ...at, channel: 1 }, x[1], w, sizes);
   }
   setChannels(node, flow, at, x[0], out);
 }
