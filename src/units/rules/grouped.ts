@@ -83,7 +83,7 @@ export function groupedTranspose(node: Node, flow: Flow, at: Place, x: Axis, w: 
   flow.blocks.push({ node, labels: inLabels, blocks: groups });
   flow.contract(node, at.x, at.channel, at.gate);
   flow.macs(node, [inLabels, w[1]]);
-  if (typeof w[1] === 'string') return `is the only channel of its block in ${describe(node)}`;
+  if (!(w[1] instanceof Int32Array)) return `is the only channel of its block in ${describe(node)}`;
   flow.produce(node, at.w, 1);
   const out = new Int32Array(outputs);
   for (let b = 0; b < groups; b++) out.set(w[1], b * w[1].length);

@@ -52,7 +52,7 @@ function recurrent(node: Node, flow: Flow): void {
 
 /** The axis, `times` times over. */
 function tiled(axis: Axis, times: number): Axis {
-  if (typeof axis === 'string' || times === 1) return axis;
+  if (!(axis instanceof Int32Array) || times === 1) return axis;
   const labels = new Int32Array(axis.length * times);
   for (let i = 0; i < times; i++) labels.set(axis, i * axis.length);
   return labels;
@@ -84,7 +84,7 @@ function initialState(flow: Flow, node: Node, input: number, units: Axis): void 
   if (!value) return;
   const number = fillOf(value);
   if (number === undefined) return uniteWith(flow, node, input, units);
-  if (typeof units === 'string') return;
+  if (!(units instanceof Int32Array)) return;
   flow.rewrite(node, (copy, kept) => {
     const count = kept.count(units);
     if (count === units.length) return;
