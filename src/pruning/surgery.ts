@@ -4,13 +4,14 @@ import { inferShapes } from '../graph/shapes/index.ts';
 import type { Model } from '../graph/ir.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { SecateurError } from '../errors.ts';
+import { removeBlocks } from './blocks.ts';
 import type { Labels } from '../units/atoms.ts';
 import type { Kept } from '../units/flow.ts';
 import { shareConstants } from '../units/normalise.ts';
 import type { Group, KeepSets, Structure } from '../units/types.ts';
 
 /**
- * The model without the units that `keep` leaves out: every axis that carries them is cut, shape constants follow,
+ * The model without the units that `keep` leaves out: blocks are taken out, every axis that carries units is cut, shape constants follow,
  * shapes are inferred anew, what nothing reads is gone. The structure is not changed; tensors that are whole keep
  * their bytes where they are.
  * @throws SecateurError 'usage' when a keep-set does not fit its group
@@ -22,16 +23,21 @@ export function pruneModel(structure: Structure, keep: KeepSets): { model: Model
   const clone = cloneModel(structure.model);
   const { model } = clone;
 
+  removeBlocks(structure, keep, clone);
+  const alive = new Set(model.graph.nodes);
   for (const [node, rewrites] of structure.flow.rewrites) {
     const copy = clone.node(node);
+    if (!alive.has(copy)) continue;
     for (const rewrite of rewrites) rewrite(copy, kept);
   }
   const cut = new Map<Tensor['storage'], Map<string, Tensor>>();
   for (const [value, axes] of structure.flow.tracked) {
     if (!value.initializer) continue;
     const copy = clone.value(value);
+    // Weights of blocks that went are not cut first.
+    if (copy.uses.length === 0 && !copy.isGraphOutput) continue;
     axes.forEach((labels, axis) => {
-      if (typeof labels === 'string' || kept.count(labels) === labels.length) return;
+      if (!(labels instanceof Int32Array) || kept.count(labels) === labels.length) return;
       copy.initializer = cutOnce(cut, copy.initializer!, axis, kept.positions(labels)).renamed(copy.name);
       copy.type = { kind: 'tensor', elemType: copy.initializer.dataType, shape: [...copy.initializer.dims] };
     });
@@ -92,7 +98,7 @@ function removedClasses(structure: Structure, keep: KeepSets): Set<number> {
 /** Runtimes compute anything but zero with empty axes: an axis keeps at least one of its positions. */
 function checkNothingEmpty(structure: Structure, kept: Kept): void {
   for (const [value, axes] of structure.flow.tracked) {
-    const empty = axes.some((labels) => typeof labels !== 'string' && labels.length > 0 && kept.count(labels) === 0);
+    const empty = axes.some((labels) => labels instanceof Int32Array && labels.length > 0 && kept.count(labels) === 0);
     if (!empty) continue;
     throw new SecateurError(
       'usage',

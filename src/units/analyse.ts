@@ -4,6 +4,7 @@ import { freezeEscapingSizes } from './escapes.ts';
 import { Flow } from './flow.ts';
 import { formGroups } from './groups.ts';
 import { normalise } from './normalise.ts';
+import { residualGroup } from './residual.ts';
 import { applyRule } from './rules/index.ts';
 import type { Structure } from './types.ts';
 
@@ -43,5 +44,7 @@ export function analyseStructure(model: Model): Structure {
   const names = layerNames(model);
   const layerName = (n: Node) => names.get(origin(n) ?? n) ?? (n.name || n.op);
   const groups = formGroups(flow, layerName, (n) => position.get(n) ?? nodes.length);
+  const blocks = residualGroup(copy.graph, flow, layerName, new Set(groups.map((g) => g.id)));
+  if (blocks) groups.push(blocks);
   return { model: copy, groups, warnings, flow, layerName };
 }

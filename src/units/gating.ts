@@ -19,7 +19,7 @@ export interface GatedSite {
   consumer: Node;
   /** Which of the consumer's inputs is gated. */
   input: number;
-  /** Axis of the operand along which the units lie. */
+  /** Axis of the operand along which the units lie; −1: the operand as a whole is one unit. */
   axis: number;
   /** Unit of each position along the axis, −1 where none. */
   units: Int32Array;
@@ -65,7 +65,7 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
       const consumer = clone.node(site.node);
       const original = consumer.inputs[site.input]!;
       const common = { original, consumer, input: site.input, axis: site.axis, units: site.units };
-      const batchable = site.axis > 0 && !isConstantOnly(site.node.inputs[site.input]!);
+      const batchable = site.axis !== 0 && !isConstantOnly(site.node.inputs[site.input]!);
       if (site.gate) {
         const key = `${consumer.name}|${consumer.outputs[0]!.name}|${site.input}`;
         const made: GatedSite = { ...common, gated: original, batchable, multiplied: false };
@@ -147,7 +147,7 @@ function spread(graph: Graph, original: Value, gate: Value, site: GateSite, size
     factor = add('Add', [factor, constant(Tensor.fromFloat32('', [1, units.length], others))]);
   }
   const shape = Array.from({ length: rank }, (_, i) => (i === axis ? units.length : 1));
-  if (axis > 0) shape[0] = -1;
+  if (axis !== 0) shape[0] = -1;
   factor = add('Reshape', [factor, constant(Tensor.fromInt64('', [rank], shape))]);
   const elemType = original.type!.elemType;
   if (elemType !== DataType.FLOAT && isFloatType(elemType)) {

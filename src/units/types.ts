@@ -2,15 +2,19 @@ import type { Model, Node } from '../graph/ir.ts';
 import type { UnitKind } from '../formats.ts';
 import type { Flow } from './flow.ts';
 import type { Gate } from './gates/gate.ts';
+import type { ResidualBlock } from './residual.ts';
 
 /** One operand of one consumer that a group's gate stands in front of. */
 export interface GateSite {
   node: Node;
   /** Input number of `node`. */
   input: number;
-  /** Axis of that operand along which the units lie (non-negative). */
+  /** Axis of that operand along which the units lie (non-negative); −1: the operand as a whole is one unit. */
   axis: number;
-  /** For each position along the axis the unit's index in the group, or −1 where the position is another group's or fixed. */
+  /**
+   * For each position along the axis the unit's index in the group, or −1 where the position is another group's or fixed.
+   * One entry where the operand as a whole is the unit.
+   */
   units: Int32Array;
   /** How the consumer is gated; undefined: its operand is multiplied. */
   gate?: Gate;
@@ -41,12 +45,14 @@ export interface Group {
   atoms: Int32Array;
   /** Producing weight slices, for magnitude: which positions along `axis` of input `input` of `node` belong to a unit. */
   weights: { node: Node; input: number; axis: number; units: Int32Array }[];
+  /** Of a group of kind `block`: the block that each unit is. */
+  residuals?: ResidualBlock[];
 }
 
 /** What the analysis of a graph found. Nodes belong to `model`, an own normalised copy: never edit it. */
 export interface Structure {
   model: Model;
-  /** In graph order of the first layer. */
+  /** In graph order of the first layer; the group of residual blocks, which produce no units, comes last. */
   groups: Group[];
   warnings: string[];
   /** The dimension flow that the groups come from: axes of values, rewrites for surgery. */

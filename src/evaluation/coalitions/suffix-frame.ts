@@ -66,7 +66,8 @@ export class SuffixFrame {
     const inner = state.kind === 'rows' ? state.inner : 1;
     const others = dims.filter((_, i) => i !== batchAxis);
     const axis = site.axis > batchAxis ? site.axis - 1 : site.axis;
-    const before = inner * product(others.slice(0, axis));
+    // An operand that is one unit as a whole counts as an axis of one position in front of all others.
+    const before = inner * (axis < 0 ? 1 : product(others.slice(0, axis)));
     const after = product(others.slice(axis + 1));
     const elemType = operand.type?.elemType ?? DataType.FLOAT;
     const key = `${gate}|${before}|${after}|${elemType}|${site.units.join()}`;

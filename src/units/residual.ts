@@ -1,0 +1,231 @@
+import { readBy } from '../graph/edit.ts';
+import { nodeMacs } from '../graph/macs.ts';
+import type { Graph, Node, Value } from '../graph/ir.ts';
+import { isFloatType } from '../onnx/data-type.ts';
+import type { Flow } from './flow.ts';
+import type { GateSite, Group } from './types.ts';
+
+/** A residual block: a node that adds a branch to what the branch was computed from, the skip. */
+export interface ResidualBlock {
+  /** The Add, Sum or SkipLayerNormalization. */
+  node: Node;
+  /** Input number of the skip, and of the branch. */
+  skip: number;
+  branch: number;
+  /** What is computed from the skip for the branch, in graph order. */
+  nodes: Node[];
+}
+
+/** Ops that add two operands, with what they give besides the sum that a model without the branch could not give. */
+const ADDING: Record<string, readonly number[]> = {
+  Add: [],
+  Sum: [],
+  'com.microsoft.SkipLayerNormalization': [1, 2],
+  'com.microsoft.SkipSimplifiedLayerNormalization': [1, 2],
+};
+
+/** Ops that read no more than the shape of their operand. */
+const MEASURING = new Set(['Shape', 'Size']);
+
+/**
+ * The residual blocks of a graph, in graph order, by its data flow alone. Removing a block means that the readers of the
+ * sum read the skip. That makes a block of an addition of two operands a and b of one shape if
+ * - b is computed from a (not from its shape alone) by something that multiplies and accumulates: x + 0.04·x³ of a GELU is
+ *   arithmetic, no block;
+ * - all that is computed from a for b is used for nothing else: it would go with the branch.
+ * What b is computed from besides may be used elsewhere (masks, positions, what an encoder gave): it does not depend on a.
+ * Blocks may lie within the branches of others.
+ */
+export function findResidualBlocks(graph: Graph): ResidualBlock[] {
+  const position = new Map(graph.nodes.map((n, i) => [n, i]));
+  const readers = readersOf(graph);
+  const found: ResidualBlock[] = [];
+  for (const node of graph.nodes) {
+    const extra = ADDING[node.op];
+    if (!extra || (node.op === 'Sum' && node.inputs.length !== 2)) continue;
+    if (extra.some((i) => node.outputs[i] && isRead(node.outputs[i], readers))) continue;
+    const [a, b] = node.inputs;
+    if (!a || !b || a === b || !node.outputs[0] || !addsPlainly(a, b)) continue;
+    for (const [skip, branch] of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const nodes = branchNodes(node, node.inputs[skip]!, node.inputs[branch]!, position, readers);
+      if (nodes) found.push({ node, skip, branch, nodes });
+    }
+  }
+  return found;
+}
+
+/** Two float operands of one known shape: nothing is broadcast, and the sum has the shape of either. */
+function addsPlainly(a: Value, b: Value): boolean {
+  const [x, y] = [a.type, b.type];
+  if (!x?.shape?.length || !y?.shape || x.elemType !== y.elemType || !isFloatType(x.elemType)) return false;
+  return x.shape.length === y.shape.length && x.shape.every((d, i) => d !== null && d === y.shape![i]);
+}
+
+/** Nodes of a graph that read a value, directly or inside of their subgraphs. */
+type Readers = ReadonlyMap<Value, readonly Node[]>;
+
+function readersOf(graph: Graph): Readers {
+  const readers = new Map<Value, Node[]>();
+  for (const node of graph.nodes) {
+    for (const value of readBy(node)) {
+      const list = readers.get(value);
+      if (list) list.push(node);
+      else readers.set(value, [node]);
+    }
+  }
+  return readers;
+}
+
+function isRead(value: Value, readers: Readers): boolean {
+  return value.isGraphOutput || readers.has(value);
+}
+
+/** What is computed from `skip` for `branch`; undefined when that makes no block. */
+function branchNodes(
+  sum: Node,
+  skip: Value,
+  branch: Value,
+  position: ReadonlyMap<Node, number>,
+  readers: Readers,
+): Node[] | undefined {
+  const start = skip.producer ? position.get(skip.producer)! : -1;
+  if (skip.initializer || !branch.producer || position.get(branch.producer)! <= start) return undefined;
+  // Nodes come after what they read: what depends on the skip comes after it.
+  const before = new Set([branch.producer]);
+  for (const node of before) {
+    for (const { producer } of readBy(node)) if (producer && position.get(producer)! > start) before.add(producer);
+  }
+  const order = [...before].sort((m, n) => position.get(m)! - position.get(n)!);
+  const inside = new Set<Node>();
+  for (const node of order) {
+    if (MEASURING.has(node.op)) continue;
+    if (readBy(node).some((v) => v === skip || (v.producer && inside.has(v.producer)))) inside.add(node);
+  }
+  if (!inside.has(branch.producer)) return undefined;
+  const dead = new Set<Node>();
+  for (const node of order.reverse()) {
+    const goes = node.outputs.every((v) => {
+      if (!v) return true;
+      const allowed = v === branch ? (reader: Node) => reader === sum : (reader: Node) => dead.has(reader);
+      return !v.isGraphOutput && (readers.get(v) ?? []).every(allowed);
+    });
+    if (goes) dead.add(node);
+    else if (inside.has(node)) return undefined;
+  }
+  const nodes = order.reverse().filter((n) => inside.has(n));
+  return nodes.some((n) => nodeMacs(n) > 0) ? nodes : undefined;
+}
+
+/**
+ * The blocks of a model as one group, whose units are blocks. All streams of a model (the stages of a ResNet, encoder and
+ * decoder, blocks within blocks) are one group: which blocks matter is asked of the whole network, and a stage with one
+ * block would not be a group of its own. Undefined when there are none.
+ * @param taken ids of other groups
+ */
+export function residualGroup(
+  graph: Graph,
+  flow: Flow,
+  layerName: (n: Node) => string,
+  taken: ReadonlySet<string>,
+): Group | undefined {
+  const residuals = findResidualBlocks(graph);
+  if (residuals.length === 0) return undefined;
+  const stem = `${layerName(residuals[0].node)}#blocks`;
+  let id = stem;
+  for (let i = 2; taken.has(id); i++) id = `${stem}#${i}`;
+  const layers = new Set(residuals.flatMap(({ nodes }) => nodes.filter((n) => nodeMacs(n) > 0)));
+  const alone = residuals.length < 2;
+  return {
+    id,
+    kind: 'block',
+    size: residuals.length,
+    layers: graph.nodes.filter((n) => layers.has(n)),
+    consumers: residuals.map(({ node }) => node),
+    sites: residuals.map(({ node, branch }, unit): GateSite => ({
+      node,
+      input: branch,
+      axis: -1,
+      units: Int32Array.of(unit),
+    })),
+    prunable: !alone,
+    ...(alone ? { reason: 'has a single unit' } : {}),
+    // Atoms of no axis: no position goes with a block.
+    atoms: flow.atoms.fresh(residuals.length),
+    weights: [],
+    residuals,
+  };
+}
+
+/**
+ * When a node is there: while of each of these sets of blocks at least one stays. Without sets it is always there.
+ */
+export type Needs = readonly (readonly number[])[];
+
+/** So many sets at most; with more a node is taken to be there more often than it is. */
+const MOST_SETS = 32;
+
+/** Which blocks the nodes and weights of a graph are there for. */
+export class BlockNeeds {
+  private readonly nodes = new Map<Node, Needs>();
+  private readonly weights = new Map<unknown, Needs>();
+
+  constructor(graph: Graph, blocks: readonly ResidualBlock[]) {
+    if (blocks.length === 0) return;
+    const sums = new Map(blocks.map((block, unit) => [block.node, { branch: block.branch, unit }]));
+    const readers = readersOf(graph);
+    const outputs = new Set(graph.outputs);
+    for (const node of [...graph.nodes].reverse()) {
+      let needs: Needs | undefined;
+      for (const v of node.outputs) {
+        if (!v) continue;
+        if (outputs.has(v)) needs = ALWAYS;
+        for (const reader of readers.get(v) ?? []) needs = either(needs, this.ofReader(reader, v, sums));
+      }
+      this.nodes.set(node, needs ?? ALWAYS);
+    }
+    for (const [value, list] of readers) {
+      const { initializer } = value;
+      if (!initializer) continue;
+      for (const reader of list) {
+        const known = this.weights.get(initializer.storage);
+        this.weights.set(initializer.storage, either(known, this.ofReader(reader, value, sums)));
+      }
+    }
+  }
+
+  private ofReader(reader: Node, v: Value, sums: ReadonlyMap<Node, { branch: number; unit: number }>): Needs {
+    const needs = this.nodes.get(reader) ?? ALWAYS;
+    const sum = sums.get(reader);
+    return sum && reader.inputs[sum.branch] === v ? smallest([...needs, [sum.unit]]) : needs;
+  }
+
+  node(node: Node): Needs {
+    return this.nodes.get(node) ?? ALWAYS;
+  }
+
+  /** Of a weight: all that reads its elements, under whatever names. */
+  weight(value: Value): Needs {
+    return this.weights.get(value.initializer?.storage) ?? ALWAYS;
+  }
+}
+
+const ALWAYS: Needs = [];
+
+/** There for one reader, or for another. */
+function either(a: Needs | undefined, b: Needs): Needs {
+  if (!a || a === b) return b;
+  if (a.length === 0 || b.length === 0) return ALWAYS;
+  return smallest(a.flatMap((x) => b.map((y) => [...new Set([...x, ...y])].sort((m, n) => m - n))));
+}
+
+/** The sets without those that hold another. */
+function smallest(sets: Needs): Needs {
+  const chosen: (readonly number[])[] = [];
+  for (const set of [...sets].sort((a, b) => a.length - b.length)) {
+    if (!chosen.some((c) => c.every((unit) => set.includes(unit)))) chosen.push(set);
+  }
+  return chosen.slice(0, MOST_SETS);
+}
