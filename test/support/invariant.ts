@@ -91,7 +91,7 @@ export function randomFeeds(
 }
 
 /** Bits of the half-precision number nearest below |x| with the sign of x; test inputs need no exact rounding. */
-function halfBits(x: number): number {
+export function halfBits(x: number): number {
   const magnitude = Math.min(Math.abs(x), 60000);
   if (magnitude < 2 ** -14) return 0;
   const exponent = Math.floor(Math.log2(magnitude));
