@@ -1,6 +1,6 @@
 import type { Node } from '../graph/ir.ts';
 import type { UnitKind } from '../formats.ts';
-import type { BlockConstraint, Flow, Production } from './flow.ts';
+import { Tiled, type BlockConstraint, type Flow, type Production } from './flow.ts';
 import type { Labels } from './atoms.ts';
 import { findParts } from './parts.ts';
 import type { GateSite, Group } from './types.ts';
@@ -166,11 +166,15 @@ function freezeUnusedParts(flow: Flow): void {
   const used = new Set<number>();
   for (const [value, axes] of flow.tracked) {
     if (!value.uses.some(({ node }) => !ARRANGING.has(node.op))) continue;
-    for (const labels of axes) {
+    for (const axis of axes) {
+      const labels = axis instanceof Tiled ? axis.labels : axis;
       if (typeof labels === 'string' || labels.length === 0 || atoms.isComposite(labels[0])) continue;
       used.add(atoms.family(labels[0]));
     }
   }
+  // Fused attention tells heads from dimensions although no value has them as axes.
+  for (const { labels } of flow.roles)
+    if (labels.length) for (const c of atoms.causes(labels[0])) used.add(atoms.family(c));
   for (const parts of atoms.splits) {
     const idle = parts.filter((labels) => !used.has(atoms.family(labels[0])));
     if (idle.length === parts.length)
@@ -201,7 +205,18 @@ function connect(flow: Flow, productions: Production[], constraints: BlockConstr
     }
   };
   const own = (labels: Labels) => [...labels].filter((a) => !atoms.isComposite(a)).map((a) => atoms.find(a));
-  for (const { labels } of productions) tie(own(labels));
+  for (const { labels } of productions) {
+    tie(own(labels));
+    // What positions go with that go with others: the heads are alike, and so are the dimensions.
+    const alike = new Map<number, number[]>();
+    for (const root of [...labels].filter((a) => atoms.isComposite(a)).flatMap((a) => atoms.causes(a))) {
+      const family = atoms.family(root);
+      const known = alike.get(family);
+      if (known) known.push(root);
+      else alike.set(family, [root]);
+    }
+    for (const roots of alike.values()) tie(roots);
+  }
   for (const labels of atoms.splits.flat()) tie(own(labels));
   for (const { labels } of constraints) tie(own(labels));
 
@@ -216,12 +231,12 @@ function connect(flow: Flow, productions: Production[], constraints: BlockConstr
       }
     }
   }
-  // Where heads and dimensions are both frozen, the axis is listed once.
+  // Where heads and dimensions are both frozen, the axis is listed once; a single part of it is no unit of its own.
   const listed = new Set<Production>();
-  return [...components.values()].filter(({ members }) => {
-    const frozen = () =>
-      members.every((p) => [...p.labels].every((a) => atoms.causes(a).every((c) => atoms.frozenReason(c))));
-    if (members.every((p) => listed.has(p)) && frozen()) return false;
+  return [...components.values()].filter(({ members, has }) => {
+    const roots = () => members.flatMap((p) => [...p.labels].flatMap((a) => atoms.causes(a)));
+    const useless = () => roots().every((c) => atoms.frozenReason(c)) || new Set(roots().filter(has)).size === 1;
+    if (members.every((p) => listed.has(p)) && useless()) return false;
     members.forEach((p) => listed.add(p));
     return true;
   });

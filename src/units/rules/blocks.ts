@@ -9,16 +9,18 @@ import { axisIndex, type Rule } from './rule.ts';
 const unknownShape = (node: Node) => `feeds ${describe(node)}, whose shape is not known`;
 const inBlocks = (node: Node) => `is quantised in blocks by ${describe(node)}`;
 
-/** QuantizeLinear and DequantizeLinear in blocks along `axis`: scales have as many axes as the data. */
+/** QuantizeLinear and DequantizeLinear in blocks along `axis`: scales have as many axes as the data. Whole blocks may go. */
 export function blockDequantise(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0)!;
   const along = axisIndex(node.int('axis', 1), x.length);
   const reason = inBlocks(node);
   const out = x.map((a, k): Axis => {
-    const parameters = [1, 2].flatMap((i) => (node.inputs[i] ? [flow.axes(node, i)?.[k] ?? 'is not tracked'] : []));
+    const parameters = [1, 2].flatMap((i): Axis[] =>
+      node.inputs[i] ? [flow.axes(node, i)?.[k] ?? 'is not tracked'] : [],
+    );
     if (k !== along) return parameters.reduce<Axis>((axis, p) => flow.unite(axis, p), a);
-    [a, ...parameters].forEach((axis) => flow.freeze(axis, reason));
-    return typeof a === 'string' ? a : reason;
+    const tied = parameters.reduce((axis, p) => flow.unite(axis, p));
+    return tie(flow, a, tied, node.int('block_size', 0), reason) === reason && typeof a !== 'string' ? reason : a;
   });
   flow.setAxes(node, 0, out);
 }
@@ -56,11 +58,19 @@ export const matMulNBits: Rule = (node, flow) => {
 /** Ties the features of a block to each other and to the block: gives the blocks' axis, or why nothing there can go. */
 function featureBlocks(node: Node, flow: Flow, features: Axis, blocks: Axis, reason: string): Axis {
   const size = node.int('block_size', 0);
-  if (!(features instanceof Int32Array) || !(blocks instanceof Int32Array) || size < 1 || node.inputs[4]) {
-    [features, blocks].forEach((a) => flow.freeze(a, reason));
+  if (!node.inputs[4]) return tie(flow, features, blocks, size, reason);
+  [features, blocks].forEach((a) => flow.freeze(a, reason));
+  return reason;
+}
+
+/** Runs of `size` positions go with one position of `blocks` each; where they cannot, all stay and the reason comes back. */
+function tie(flow: Flow, positions: Axis, blocks: Axis, size: number, reason: string): Axis {
+  const tracked = positions instanceof Int32Array && blocks instanceof Int32Array;
+  if (!tracked || size < 1 || Math.ceil(positions.length / size) !== blocks.length) {
+    [positions, blocks].forEach((a) => flow.freeze(a, reason));
     return reason;
   }
-  features.forEach((atom, k) => flow.atoms.unite(atom, blocks[Math.floor(k / size)]));
+  positions.forEach((atom, k) => flow.atoms.unite(atom, blocks[Math.floor(k / size)]));
   return blocks;
 }
 
