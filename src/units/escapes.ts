@@ -1,6 +1,6 @@
 import type { Node, Value } from '../graph/ir.ts';
 import type { Labels } from './atoms.ts';
-import { describe, type Flow } from './flow.ts';
+import { describe, Tiled, type Flow } from './flow.ts';
 
 /** Operands that state a shape and are rewritten when the axes shrink: op to input number. */
 const SHAPE_OPERANDS: Record<string, number> = { Reshape: 1, Expand: 1, Resize: 3 };
@@ -12,11 +12,11 @@ const SHAPE_OPERANDS: Record<string, number> = { Reshape: 1, Expand: 1, Resize: 
 export function freezeEscapingSizes(flow: Flow, nodes: readonly Node[]): void {
   for (const node of nodes) {
     if (node.op !== 'Shape' || !node.outputs[0]) continue;
-    const axes = flow.axes(node, 0) ?? [];
+    const axes = flow.wideAxes(node, 0) ?? [];
     const start = node.int('start', 0);
     const from = Math.max(0, start < 0 ? start + axes.length : start);
     axes.forEach((axis, i) => {
-      if (!(axis instanceof Int32Array) || i < from) return;
+      if (typeof axis === 'string' || i < from) return;
       const sink = escapesTo(flow, node.outputs[0]!, i - from, axis);
       if (sink) flow.freeze(axis, `its size is used by ${describe(sink)}`);
     });
@@ -24,7 +24,7 @@ export function freezeEscapingSizes(flow: Flow, nodes: readonly Node[]): void {
 }
 
 /** The first node that does something else with element `index` of a shape vector, the size of `axis`; undefined when none does. */
-function escapesTo(flow: Flow, value: Value, index: number, axis: Labels): Node | undefined {
+function escapesTo(flow: Flow, value: Value, index: number, axis: Labels | Tiled): Node | undefined {
   if (value.isGraphOutput) return value.producer ?? undefined;
   for (const { node, index: input } of value.uses) {
     if (SHAPE_OPERANDS[node.op] === input) {
@@ -42,15 +42,14 @@ function escapesTo(flow: Flow, value: Value, index: number, axis: Labels): Node 
 }
 
 /** Whether entry `index` of a shape operand is the size of an output axis that always loses what `axis` loses. */
-function sizes(flow: Flow, node: Node, operand: Value, index: number, axis: Labels): boolean {
+function sizes(flow: Flow, node: Node, operand: Value, index: number, axis: Labels | Tiled): boolean {
   const out = node.outputs[0] && flow.axesOf(node.outputs[0]);
   const length = flow.shape(operand)?.[0];
   const target = out && typeof length === 'number' ? out[index + out.length - length] : undefined;
-  return (
-    target instanceof Int32Array &&
-    target.length === axis.length &&
-    target.every((atom, i) => flow.atoms.same(atom, axis[i]))
-  );
+  if (target === undefined || typeof target === 'string' || target instanceof Tiled !== axis instanceof Tiled)
+    return false;
+  const [a, b] = [target, axis].map((t) => (t instanceof Tiled ? t.labels : t));
+  return a.length === b.length && a.every((atom, i) => flow.atoms.same(atom, b[i]));
 }
 
 /** Where element `index` is in what the node gives, at no, one or several places; or that it is computed with. */

@@ -4,8 +4,20 @@ import { bitsPerElement, DataType, dataTypeName, isFloatType } from '../onnx/dat
 import { Atoms, type Labels } from './atoms.ts';
 import type { Gate } from './gates/gate.ts';
 
+/**
+ * An axis of (rows of unknown number) × units, as exporters merge batch and heads: position p is that of unit p modulo the
+ * number of units. Rules that ask for wide axes carry it on, to all others the units are fixed.
+ */
+export class Tiled {
+  readonly labels: Labels;
+  constructor(labels: Labels) {
+    this.labels = labels;
+  }
+}
+
 /** What is known of one axis: its atoms, or in words why it is fixed. */
 export type Axis = Labels | string;
+export type WideAxis = Axis | Tiled;
 
 /** Where atoms are summed or mixed away: the places for gates. */
 export interface Contraction {
@@ -64,7 +76,7 @@ export class Flow {
   readonly macTerms = new Map<Node, MacTerm[]>();
   /** Axes that the size of a weight is a product of, where they are not its own (blocks of a grouped Conv). */
   readonly weightAxes = new Map<Value, Labels[]>();
-  private readonly layouts = new Map<Value, Axis[]>();
+  private readonly layouts = new Map<Value, WideAxis[]>();
   readonly shapes: ShapeInfo;
   /** Version of ai.onnx. */
   readonly opset: number;
@@ -75,12 +87,12 @@ export class Flow {
   }
 
   /** Axes of a value; undefined when its rank is unknown. Weights get free atoms at the first look. */
-  axesOf(value: Value): Axis[] | undefined {
+  axesOf(value: Value): WideAxis[] | undefined {
     const known = this.layouts.get(value);
     if (known) return known;
     const shape = value.type?.shape;
     if (!shape) return undefined;
-    let axes: Axis[];
+    let axes: WideAxis[];
     if (value.initializer && !value.isGraphInput) {
       const type = value.initializer.dataType;
       const whole = bitsPerElement(type) % 8 === 0 && bitsPerElement(type) > 0;
@@ -95,8 +107,18 @@ export class Flow {
     return axes;
   }
 
-  /** Axes of input `index` of a node; undefined when absent or of unknown rank. */
+  /** Axes of input `index` of a node; undefined when absent or of unknown rank. Rows × units are fixed. */
   axes(node: Node, index: number): Axis[] | undefined {
+    return this.wideAxes(node, index)?.map((axis): Axis => {
+      if (!(axis instanceof Tiled)) return axis;
+      const reason = `is merged with rows of unknown number when it reaches ${describe(node)}`;
+      this.freeze(axis, reason);
+      return reason;
+    });
+  }
+
+  /** The same, for rules that carry axes of rows × units. */
+  wideAxes(node: Node, index: number): WideAxis[] | undefined {
     const value = node.inputs[index];
     return value ? this.axesOf(value) : undefined;
   }
@@ -106,7 +128,7 @@ export class Flow {
   }
 
   /** All values with tracked axes. */
-  get tracked(): ReadonlyMap<Value, Axis[]> {
+  get tracked(): ReadonlyMap<Value, WideAxis[]> {
     return this.layouts;
   }
 
@@ -114,7 +136,7 @@ export class Flow {
    * Sets the axes of an output. A rank that does not agree with the inferred shape is a bug of a rule: freezes.
    * A unit that is alone on an axis stays: without it the axis would be empty, and broadcast no longer.
    */
-  setAxes(node: Node, output: number, axes: Axis[]): void {
+  setAxes(node: Node, output: number, axes: WideAxis[]): void {
     const value = node.outputs[output];
     if (!value) return;
     const shape = value.type?.shape;
@@ -124,25 +146,29 @@ export class Flow {
     }
     if (shape) {
       axes = axes.map((axis, i) => {
-        if (typeof axis === 'string' || shape[i] === axis.length || typeof shape[i] !== 'number') return axis;
+        if (typeof axis === 'string' || typeof shape[i] !== 'number') return axis;
+        if (axis instanceof Int32Array && shape[i] === axis.length) return axis;
         this.freeze(axis, `${describe(node)} gives a shape that does not add up`);
         return `comes from ${describe(node)}`;
       });
     }
     axes = axes.map((axis) => {
-      if (typeof axis === 'string' || axis.length > 1) return axis;
+      if (typeof axis === 'string' || axis instanceof Tiled || axis.length > 1) return axis;
       this.freeze(axis, `is alone on an axis of ${describe(node)}`);
       return 'has one position';
     });
     this.layouts.set(value, axes);
   }
 
-  freeze(axis: Axis | undefined, reason: string): void {
-    if (axis instanceof Int32Array) this.atoms.freeze(axis, reason);
+  freeze(axis: WideAxis | undefined, reason: string): void {
+    if (axis === undefined || typeof axis === 'string') return;
+    this.atoms.freeze(axis instanceof Tiled ? axis.labels : axis, reason);
   }
 
   /** Makes two axes lose the same positions, and gives the axis that stands for both. */
-  unite(a: Axis, b: Axis): Axis {
+  unite(a: Axis, b: Axis): Axis;
+  unite(a: WideAxis, b: WideAxis): WideAxis;
+  unite(a: WideAxis, b: WideAxis): WideAxis {
     if (typeof a === 'string') {
       this.freeze(b, a);
       return typeof b === 'string' ? a : b;
@@ -151,7 +177,11 @@ export class Flow {
       this.freeze(a, b);
       return a;
     }
-    if (a.length !== b.length) {
+    if (a instanceof Tiled && b instanceof Tiled) {
+      this.unite(a.labels, b.labels);
+      return a;
+    }
+    if (a instanceof Tiled || b instanceof Tiled || a.length !== b.length) {
       this.freeze(a, 'is combined with an axis of another size');
       this.freeze(b, 'is combined with an axis of another size');
       return a;
@@ -173,7 +203,8 @@ export class Flow {
    * @param gate how the node is gated where multiplying the operand is not the same as removing units
    */
   contract(node: Node, input: number, axis: number, gate?: Gate): void {
-    const labels = this.axes(node, input)?.[axis];
+    const labels = this.wideAxes(node, input)?.[axis];
+    if (labels instanceof Tiled) this.freeze(labels, `is summed by ${describe(node)} over rows and units at once`);
     if (!(labels instanceof Int32Array)) return;
     const type = node.inputs[input]!.type!.elemType;
     if (type !== DataType.UNDEFINED && !isFloatType(type) && !gate?.integers)
@@ -183,13 +214,14 @@ export class Flow {
 
   /** That axis of that weight creates the units of the node's output. */
   produce(node: Node, input: number, axis: number): void {
-    const labels = this.axes(node, input)?.[axis];
+    const labels = this.wideAxes(node, input)?.[axis];
     if (labels instanceof Int32Array) this.productions.push({ node, input, axis, labels });
   }
 
   /** The axis is the heads of an attention, or the dimensions of each head. */
-  role(axis: Axis | undefined, role: 'head' | 'head-dim'): void {
-    if (axis instanceof Int32Array) this.roles.push({ labels: axis, role });
+  role(axis: WideAxis | undefined, role: 'head' | 'head-dim'): void {
+    if (axis === undefined || typeof axis === 'string') return;
+    this.roles.push({ labels: axis instanceof Tiled ? axis.labels : axis, role });
   }
 
   rewrite(node: Node, rewrite: Rewrite): void {
@@ -202,8 +234,9 @@ export class Flow {
    * The MACs of the node are a product of the sizes of these axes; where they are a sum of products, one call for each.
    * @param share the part of the node's MACs that the product makes up; all calls together 1
    */
-  macs(node: Node, axes: (Axis | undefined)[], share = 1): void {
-    const term = { axes: axes.filter((a): a is Labels => a instanceof Int32Array), share };
+  macs(node: Node, axes: (WideAxis | undefined)[], share = 1): void {
+    const labels = axes.map((a) => (a instanceof Tiled ? a.labels : a));
+    const term = { axes: labels.filter((a): a is Labels => a instanceof Int32Array), share };
     const terms = this.macTerms.get(node);
     if (terms) terms.push(term);
     else this.macTerms.set(node, [term]);
@@ -211,7 +244,7 @@ export class Flow {
 
   /** The op is a wall: what reaches it stays as it is. */
   barrier(node: Node, reason: string): void {
-    node.inputs.forEach((_, i) => this.axes(node, i)?.forEach((axis) => this.freeze(axis, reason)));
+    node.inputs.forEach((_, i) => this.wideAxes(node, i)?.forEach((axis) => this.freeze(axis, reason)));
     node.outputs.forEach((value, i) => {
       const shape = value?.type?.shape;
       if (shape)

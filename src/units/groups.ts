@@ -176,7 +176,8 @@ function freezeUnusedParts(flow: Flow): void {
   for (const { labels } of flow.roles)
     if (labels.length) for (const c of atoms.causes(labels[0])) used.add(atoms.family(c));
   for (const parts of atoms.splits) {
-    const idle = parts.filter((labels) => !used.has(atoms.family(labels[0])));
+    // A part that is itself split has given its units away.
+    const idle = parts.filter((labels) => !atoms.isComposite(labels[0]) && !used.has(atoms.family(labels[0])));
     if (idle.length === parts.length)
       idle.splice(idle.indexOf(idle.reduce((a, b) => (b.length >= a.length ? b : a))), 1);
     for (const labels of idle) atoms.freeze(labels, 'is an order of positions, not a unit of its own');

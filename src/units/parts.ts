@@ -17,7 +17,7 @@ export function findParts(
   const seen = new Set<Labels>();
   for (const axes of flow.tracked.values()) {
     for (const labels of axes) {
-      if (typeof labels === 'string' || labels.length === 0 || seen.has(labels)) continue;
+      if (!(labels instanceof Int32Array) || labels.length === 0 || seen.has(labels)) continue;
       seen.add(labels);
       for (const { group } of unitsOf(labels[0])) {
         const mine = new Set<number>();

@@ -1,6 +1,7 @@
 import type { Dim, Node } from '../graph/ir.ts';
 import type { Labels } from './atoms.ts';
-import { describe, type Axis, type Flow } from './flow.ts';
+import { factorDim, mulDims, productOf } from '../graph/shapes/dims.ts';
+import { describe, Tiled, type Axis, type Flow, type WideAxis } from './flow.ts';
 
 /**
  * Axes of a reshaped value. Input and output dims are matched into the smallest runs of equal product; within a run,
@@ -9,14 +10,14 @@ import { describe, type Axis, type Flow } from './flow.ts';
 export function regroup(
   flow: Flow,
   node: Node,
-  axes: readonly Axis[],
+  axes: readonly WideAxis[],
   before: readonly Dim[],
   after: readonly Dim[],
-): Axis[] {
+): WideAxis[] {
   const fixed = `is reshaped by ${describe(node)}`;
-  const out: Axis[] = after.map(() => fixed);
+  const out: WideAxis[] = after.map(() => fixed);
   for (const run of matchRuns(before, after)) {
-    const sources = run.from.filter((i) => axes[i] instanceof Int32Array);
+    const sources = run.from.filter((i) => typeof axes[i] !== 'string');
     if (run.from.length === 1 && run.to.length === 1) {
       out[run.to[0]] = axes[run.from[0]];
       continue;
@@ -28,13 +29,25 @@ export function regroup(
     const sizes = run.from.map((i) => before[i]);
     const targets = run.to.map((j) => after[j]);
     if (![...sizes, ...targets].every((d) => typeof d === 'number') || run.to.length === 0) {
+      const rows = rearrangeRows(
+        flow,
+        run.from.map((i) => axes[i]),
+        sizes,
+        targets,
+        fixed,
+      );
+      if (rows) {
+        rows.forEach((axis, k) => (out[run.to[k]] = axis));
+        continue;
+      }
       const first = sources.length === 1 && sources[0] === run.from[0] ? axes[sources[0]] : undefined;
       const outer = first instanceof Int32Array ? outermost(flow, first, targets[0], fixed) : undefined;
       if (outer) out[run.to[0]] = outer;
       else for (const i of sources) flow.freeze(axes[i], `${fixed} together with axes of unknown size`);
       continue;
     }
-    const merged = run.from.map((i) => axes[i]);
+    // Rows × units have no size that is a number.
+    const merged = run.from.map((i) => axes[i] as Axis);
     const found = rearrange(flow, merged, sizes as number[], targets as number[], fixed);
     found.forEach((axis, k) => (out[run.to[k]] = axis));
   }
@@ -55,6 +68,43 @@ function outermost(flow: Flow, labels: Labels, target: Dim | undefined, fixed: s
   const [outer, inner] = placeLabels(flow, labels, [target, labels.length / target], fixed);
   flow.freeze(inner, `${fixed} together with axes of unknown size`);
   return outer instanceof Int32Array ? outer : undefined;
+}
+
+/**
+ * The same behind rows of unknown number, outermost on both sides: [rows, heads × dimensions] to [rows × heads, dimensions]
+ * and back. Undefined when the shapes are not of that kind.
+ */
+function rearrangeRows(
+  flow: Flow,
+  axes: readonly WideAxis[],
+  sizes: readonly Dim[],
+  targets: readonly Dim[],
+  fixed: string,
+): WideAxis[] | undefined {
+  const [from, to] = [rowsOf(sizes), rowsOf(targets)];
+  if (!from || !to || from.rest !== to.rest) return undefined;
+  const [before, lead] = [axes.slice(0, from.last), axes[from.last]];
+  if (lead instanceof Int32Array || !before.every((axis) => typeof axis === 'string')) return undefined;
+  if (lead instanceof Tiled && lead.labels.length !== from.coefficient) return undefined;
+  const inner = axes.slice(from.last + 1);
+  const found = rearrange(
+    flow,
+    [lead instanceof Tiled ? lead.labels : lead, ...(inner as Axis[])],
+    [from.coefficient, ...(sizes.slice(from.last + 1) as number[])],
+    [to.coefficient, ...(targets.slice(to.last + 1) as number[])],
+    fixed,
+  );
+  const first = found[0] instanceof Int32Array ? new Tiled(found[0]) : found[0];
+  return [...targets.slice(0, to.last).map(() => fixed), first, ...found.slice(1)];
+}
+
+/** The dims up to the last that is no number, as coefficient × symbols, the coefficient all in that last one. */
+function rowsOf(dims: readonly Dim[]): { last: number; coefficient: number; rest: Dim } | undefined {
+  const last = dims.findLastIndex((d) => typeof d !== 'number');
+  if (last < 0) return undefined;
+  const all = factorDim(productOf(dims.slice(0, last + 1)));
+  const own = factorDim(dims[last]);
+  return all && own && all.coefficient === own.coefficient ? { last, ...all } : undefined;
 }
 
 /** Splits axes into the finest parts that both shapes are made of, and merges these; all at once where there are none. */
@@ -133,17 +183,9 @@ export function matchRuns(before: readonly Dim[], after: readonly Dim[]): Run[] 
 
 /** Product of the first k dims for k = 0…n, as text that is equal only when the products are; undefined from an unknown dim on. */
 function products(dims: readonly Dim[]): (string | undefined)[] {
-  const result: (string | undefined)[] = ['1'];
-  let number = 1;
-  const symbols: string[] = [];
-  let known = true;
-  for (const dim of dims) {
-    if (typeof dim === 'number') number *= dim;
-    else if (typeof dim === 'string') symbols.push(dim);
-    else known = false;
-    result.push(known ? [number, ...[...symbols].sort()].join('·') : undefined);
-  }
-  return result;
+  let product: Dim = 1;
+  const all: Dim[] = [product, ...dims.map((dim) => (product = mulDims(product, dim)))];
+  return all.map((d) => (d === null ? undefined : String(d)));
 }
 
 /** One label per position of the merged axes. A position of several tracked axes goes when its place on any of them does. */

@@ -1,6 +1,7 @@
 import type { ModelCost } from '../../graph/cost.ts';
 import { isParameter, parameterCount } from '../../graph/cost.ts';
 import type { Value } from '../../graph/ir.ts';
+import { BlockNeeds } from '../../units/residual.ts';
 import type { Group, Structure } from '../../units/types.ts';
 
 export interface Share {
@@ -12,10 +13,11 @@ type Labels = Int32Array;
 
 /**
  * What of a model's cost depends on groups of units: elements of weights and MACs that go when all units of a group
- * go, each once. Also for groups that cannot be pruned. One pass over the axes of all weights and layers.
+ * go, each once. Also for groups that cannot be pruned. One pass over the axes of all weights and layers. Of a group of
+ * residual blocks it is all that is there for blocks alone.
  */
 export class GroupCosts {
-  /** What goes with all prunable groups together. */
+  /** What goes with all prunable groups together, those of blocks aside. */
   readonly prunable: Share = { parameters: 0, macs: 0 };
   private readonly shares = new Map<Group, Share>();
   private readonly owners = new Map<number, Group>();
@@ -29,15 +31,21 @@ export class GroupCosts {
       this.shares.set(group, { parameters: 0, macs: 0 });
       for (const atom of group.atoms) this.owners.set(flow.atoms.find(atom), group);
     }
+    const blocks = structure.groups.find((g) => g.residuals);
+    const needs = new BlockNeeds(model.graph, blocks?.residuals ?? []);
+    const inBlocks = blocks && this.shares.get(blocks)!;
     const counted = new Set<unknown>();
     const count = (value: Value): void => {
       if (!value.initializer || counted.has(value.initializer.storage) || !isParameter(value)) return;
       counted.add(value.initializer.storage);
       this.add('parameters', parameterCount(value), flow.axesOf(value) ?? []);
+      if (inBlocks && needs.weight(value).length) inBlocks.parameters += parameterCount(value);
     };
     for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value);
-    for (const { node, macs } of cost.layers)
+    for (const { node, macs } of cost.layers) {
       for (const { axes, share } of flow.macTerms.get(node) ?? []) this.add('macs', macs * share, axes);
+      if (inBlocks && needs.node(node).length) inBlocks.macs += macs;
+    }
   }
 
   of(group: Group): Share {
@@ -46,8 +54,8 @@ export class GroupCosts {
   }
 
   /** Adds a product over axes to every group that one of them belongs to: what is left without it is a smaller product. */
-  private add(what: keyof Share, amount: number, axes: readonly (Labels | string)[]): void {
-    const tracked = axes.filter((axis): axis is Labels => typeof axis !== 'string' && axis.length > 0);
+  private add(what: keyof Share, amount: number, axes: readonly unknown[]): void {
+    const tracked = axes.filter((axis): axis is Labels => axis instanceof Int32Array && axis.length > 0);
     const left = new Map<Group, number>();
     let leftOfAll = 1;
     for (const labels of tracked) {

@@ -58,6 +58,16 @@ function quote(atom: string): string {
   return /^[\w.:#]+$|^(floor|max|min)\(.*\)$/.test(atom) ? atom : `(${atom})`;
 }
 
+/** A dim as a number times a product of symbols; undefined for sums and unknown dims. */
+export function factorDim(dim: Dim): { coefficient: number; rest: Dim } | undefined {
+  if (dim === null) return undefined;
+  if (typeof dim === 'number') return { coefficient: dim, rest: 1 };
+  const terms = [...polynomial(dim).values()];
+  if (terms.length !== 1) return undefined;
+  const [{ coefficient, atoms }] = terms;
+  return { coefficient, rest: toDim(new Map([[atoms.join('*'), { coefficient: 1, atoms }]])) };
+}
+
 /** a + b */
 export function addDims(a: Dim, b: Dim): Dim {
   if (typeof a === 'number' && typeof b === 'number') return a + b;

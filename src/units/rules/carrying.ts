@@ -1,12 +1,12 @@
 import type { Node } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
-import { broadcastAxes, fixSpatial } from './contracting.ts';
+import { broadcastWide, fixSpatial } from './contracting.ts';
 import { followSizes } from '../shape-operand.ts';
 import { axisIndex, same, type Rules } from './rule.ts';
 
 /** One operand in, the same axes out. */
 function unary(node: Node, flow: Flow): void {
-  const axes = flow.axes(node, 0);
+  const axes = flow.wideAxes(node, 0);
   if (!axes) return flow.barrier(node, `feeds ${describe(node)}, whose shape is not known`);
   for (let i = 1; i < node.inputs.length; i++)
     flow.axes(node, i)?.forEach((a) => flow.freeze(a, `is a parameter of ${describe(node)}`));
@@ -23,10 +23,10 @@ function castLike(node: Node, flow: Flow): void {
 /** Several operands that broadcast against each other. */
 function elementwise(node: Node, flow: Flow): void {
   const inputs = node.inputs.flatMap((v, i) => (v ? [i] : []));
-  if (inputs.some((i) => !flow.axes(node, i))) {
+  if (inputs.some((i) => !flow.wideAxes(node, i))) {
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
   }
-  flow.setAxes(node, 0, broadcastAxes(flow, node, inputs));
+  flow.setAxes(node, 0, broadcastWide(flow, node, inputs));
 }
 
 /** Pools carry batch and channels and mix neighbours. */

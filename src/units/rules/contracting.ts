@@ -1,6 +1,6 @@
 import { isConstantOnly } from '../../graph/edit.ts';
 import type { Node, Value } from '../../graph/ir.ts';
-import { describe, type Axis, type Flow } from '../flow.ts';
+import { describe, Tiled, type Axis, type Flow, type WideAxis } from '../flow.ts';
 import type { Gate } from '../gates/gate.ts';
 import { depthwise, groupedConv, groupedTranspose } from './grouped.ts';
 import type { Rules } from './rule.ts';
@@ -135,8 +135,8 @@ export function gemm(node: Node, flow: Flow, at: Operands = PLAIN): void {
 
 /** MatMul over the last two axes, which fused ones may transpose; leading axes broadcast. */
 export function matMul(node: Node, flow: Flow, at: Operands = PLAIN): void {
-  const a = flow.axes(node, at.x);
-  const b = flow.axes(node, at.w);
+  const a = flow.wideAxes(node, at.x);
+  const b = flow.wideAxes(node, at.w);
   if (!a || !b || a.length < 2 || b.length < 2) {
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
   }
@@ -145,7 +145,7 @@ export function matMul(node: Node, flow: Flow, at: Operands = PLAIN): void {
   flow.unite(a[kA], b[kB]);
   contractOne(node, flow, at, kA, kB);
   produceWeights(node, flow, at, rowA, columnB);
-  const lead = broadcastAxes(flow, node, [at.x, at.w], 2);
+  const lead = broadcastWide(flow, node, [at.x, at.w], 2);
   const [rows, columns] = [a[rowA], b[columnB]];
   if (!isWeight(node, at.x, flow) && !isWeight(node, at.w, flow)) {
     // Products of two activations are those of an attention.
@@ -180,15 +180,24 @@ export function isWeight(node: Node, input: number, flow: Flow): boolean {
 
 /** Axes of the broadcast of several operands (aligned right), leaving out the last `skip` axes of each. */
 export function broadcastAxes(flow: Flow, node: Node, inputs: number[], skip = 0): Axis[] {
+  // Reading the axes fixes those of rows × units.
+  inputs.forEach((i) => flow.axes(node, i));
+  return broadcastWide(flow, node, inputs, skip).map((a) =>
+    a instanceof Tiled ? 'is merged with rows of unknown number' : a,
+  );
+}
+
+/** The same, with axes of rows × units carried. */
+export function broadcastWide(flow: Flow, node: Node, inputs: number[], skip = 0): WideAxis[] {
   const operands = inputs.map((i) => ({
-    axes: flow.axes(node, i)?.slice(0, -skip || undefined),
+    axes: flow.wideAxes(node, i)?.slice(0, -skip || undefined),
     shape: flow.shape(node.inputs[i]),
   }));
   const rank = Math.max(...operands.map((o) => o.axes?.length ?? 0));
-  const result: Axis[] = [];
+  const result: WideAxis[] = [];
   for (let fromRight = rank; fromRight >= 1; fromRight--) {
-    let out: Axis | undefined;
-    let single: Axis = 'has one position';
+    let out: WideAxis | undefined;
+    let single: WideAxis = 'has one position';
     for (const { axes, shape } of operands) {
       if (!axes || !shape || axes.length < fromRight) continue;
       const axis = axes[axes.length - fromRight];

@@ -1,6 +1,6 @@
 import { Tensor } from '../../onnx/tensor.ts';
 import type { Dim, Node } from '../../graph/ir.ts';
-import { describe, type Axis, type Flow, type Kept } from '../flow.ts';
+import { describe, type Axis, type Flow, type Kept, type WideAxis } from '../flow.ts';
 import type { Labels } from '../atoms.ts';
 import { regroup } from '../regroup.ts';
 import { followSizes, prunableShape } from '../shape-operand.ts';
@@ -10,7 +10,7 @@ const unknownShape = (node: Node) => `feeds ${describe(node)}, whose shape is no
 
 /** Reshape and Flatten: axes are merged and split by their sizes. */
 function reshape(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
+  const x = flow.wideAxes(node, 0);
   const before = flow.shape(node.inputs[0]);
   const after = flow.shape(node.outputs[0]);
   if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
@@ -20,7 +20,7 @@ function reshape(node: Node, flow: Flow): void {
 }
 
 function transpose(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
+  const x = flow.wideAxes(node, 0);
   if (!x) return flow.barrier(node, unknownShape(node));
   const perm = node.ints('perm') ?? x.map((_, i) => x.length - 1 - i);
   flow.setAxes(
@@ -31,7 +31,7 @@ function transpose(node: Node, flow: Flow): void {
 }
 
 function squeeze(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
+  const x = flow.wideAxes(node, 0);
   const after = flow.shape(node.outputs[0]);
   const before = flow.shape(node.inputs[0]);
   if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
@@ -47,7 +47,7 @@ function squeeze(node: Node, flow: Flow): void {
 }
 
 function unsqueeze(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
+  const x = flow.wideAxes(node, 0);
   const given = node.ints('axes') ?? flow.constantInts(node, 1);
   if (!x || !given) return flow.barrier(node, unknownShape(node));
   const rank = x.length + given.length;
@@ -56,7 +56,7 @@ function unsqueeze(node: Node, flow: Flow): void {
   flow.setAxes(
     node,
     0,
-    Array.from({ length: rank }, (_, i): Axis => (axes.has(i) ? 'has one position' : x[next++])),
+    Array.from({ length: rank }, (_, i): WideAxis => (axes.has(i) ? 'has one position' : x[next++])),
   );
 }
 
@@ -138,7 +138,7 @@ function expand(node: Node, flow: Flow): void {
     const k = i - (after.length - before.length);
     if (k >= 0 && before[k] !== 1) return x[k];
     // Copies that are told apart later (the query heads that share a key) may go one by one.
-    if (typeof size === 'number' && size > 1 && shape && i < after.length - 1) {
+    if (typeof size === 'number' && size > 1 && i < after.length - 1) {
       const [labels] = flow.atoms.split([size]);
       widened.add(labels);
       return labels;

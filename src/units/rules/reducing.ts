@@ -63,7 +63,7 @@ function argument(node: Node, flow: Flow): void {
 
 /** Softmax and its kin: carried; closed units have no weight. Before opset 13 all axes from `axis` on are one. */
 function softmax(node: Node, flow: Flow): void {
-  const x = flow.axes(node, 0);
+  const x = flow.wideAxes(node, 0);
   if (!x) return flow.barrier(node, unknownShape(node));
   const modern = flow.opset >= 13;
   const axis = axisIndex(node.int('axis', modern ? -1 : 1), x.length);
