@@ -31,6 +31,7 @@ import {
   scatterElements,
   split,
 } from './moving.ts';
+import { quantised } from './quantised.ts';
 import { along, broadcast, firstAxis, mixed, type Rule } from './rule.ts';
 
 export { FREE, type BatchState, type SizeEntry } from './rule.ts';
@@ -67,6 +68,7 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ),
   // Scales per channel lie along `axis`; along the samples they could not be constant.
   ...table(along(1), 'QuantizeLinear DequantizeLinear'),
+  ...quantised,
   ...table(recurrent, 'LSTM GRU RNN'),
   ...table(
     fused,
