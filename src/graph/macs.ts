@@ -7,9 +7,8 @@ import { evaluateDim } from './shapes/dims.ts';
  * experts; 0 for all else. Dims that are not fixed count 1. Needs inferred shapes; what is unknown counts 1 too.
  */
 export function nodeMacs(node: Node): number {
-  const rule = MACS.get(node.op);
-  if (!rule) return 0;
-  const macs = rule(node);
+  const parts = attentionMacs(node);
+  const macs = parts ? parts.projection + parts.scores + parts.values : (MACS.get(node.op)?.(node) ?? 0);
   return Number.isFinite(macs) && macs > 0 ? macs : 0;
 }
 
@@ -60,6 +59,20 @@ const recurrent: MacRule = (n) => {
   return (x[0] ?? 1) * (x[1] ?? 1) * (elements(n.inputs[1]) + elements(n.inputs[2]));
 };
 
+/** What the MACs of a fused attention consist of: projections inside the op, q·kᵀ, and weights·v. */
+export interface AttentionMacs {
+  projection: number;
+  scores: number;
+  values: number;
+}
+
+/** The parts of a fused attention's MACs, which add up to `nodeMacs`; undefined for other ops. */
+export function attentionMacs(node: Node): AttentionMacs | undefined {
+  return ATTENTION.get(node.op)?.(node);
+}
+
+type AttentionRule = (node: Node) => AttentionMacs;
+
 /** q·kᵀ and weights·v, in elements of the score matrix × head sizes. */
 function attentionCore(
   batch: number,
@@ -68,11 +81,12 @@ function attentionCore(
   keys: number,
   qkSize: number,
   vSize: number,
-): number {
-  return batch * heads * queries * keys * (qkSize + vSize);
+): AttentionMacs {
+  const matrix = batch * heads * queries * keys;
+  return { projection: 0, scores: matrix * qkSize, values: matrix * vSize };
 }
 
-const attention: MacRule = (n) => {
+const attention: AttentionRule = (n) => {
   const [q, k, v] = [sizes(n.inputs[0]), sizes(n.inputs[1]), sizes(n.inputs[2])];
   const past = sizes(n.inputs[4]);
   if (q.length === 4) return attentionCore(q[0], q[1], q[2], (k[2] ?? 1) + (past[2] ?? 0), q[3], v[3] ?? q[3]);
@@ -81,7 +95,7 @@ const attention: MacRule = (n) => {
   return attentionCore(q[0], heads, q[1], (k[1] ?? 1) + (past[2] ?? 0), q[2] / heads, (v[2] ?? q[2]) / kvHeads);
 };
 
-const projectedAttention: MacRule = (n) => {
+const projectedAttention: AttentionRule = (n) => {
   const x = sizes(n.inputs[0]);
   const weights = sizes(n.inputs[1]);
   const given = n.ints('qkv_hidden_sizes');
@@ -89,22 +103,34 @@ const projectedAttention: MacRule = (n) => {
   const past = sizes(n.inputs[n.opType === 'QAttention' ? 8 : 4]);
   const [batch, sequence] = [x[0] ?? 1, x[1] ?? 1];
   const core = attentionCore(batch, 1, sequence, sequence + (past[3] ?? 0), given?.[0] ?? third, given?.[2] ?? third);
-  return batch * sequence * (x[2] ?? weights[0] ?? 0) * (weights[1] ?? 0) + core;
+  return { ...core, projection: batch * sequence * (x[2] ?? weights[0] ?? 0) * (weights[1] ?? 0) };
 };
 
-const multiHead: MacRule = (n) => {
+const multiHead: AttentionRule = (n) => {
   const [q, k, v] = [sizes(n.inputs[0]), sizes(n.inputs[1]), sizes(n.inputs[2])];
-  const past = sizes(n.inputs[n.opType === 'GroupQueryAttention' ? 3 : 6]);
+  const grouped = n.opType === 'GroupQueryAttention';
+  const past = sizes(n.inputs[grouped ? 3 : n.opType === 'DecoderMaskedMultiHeadAttention' ? 5 : 6]);
   const hidden = q.length === 5 ? q[2] * q[4] : (q[2] ?? 0);
   const keys = (k.length === 4 ? k[2] : (k[1] ?? q[1] ?? 1)) + (past[2] ?? 0);
-  const vHidden = v.length === 3 && n.opType === 'MultiHeadAttention' ? v[2] : hidden;
-  if (n.opType === 'GroupQueryAttention' && k.length === 0) {
+  if (grouped && k.length === 0) {
     const heads = n.int('num_heads', 1);
     const size = hidden / (heads + 2 * n.int('kv_num_heads', heads));
     return attentionCore(q[0] ?? 1, heads, q[1] ?? 1, keys, size, size);
   }
-  return attentionCore(q[0] ?? 1, 1, q[1] ?? 1, keys, hidden, vHidden);
+  const own = v.length === 3 ? v[2] : v.length === 4 ? v[1] * v[3] : hidden;
+  return attentionCore(q[0] ?? 1, 1, q[1] ?? 1, keys, hidden, grouped ? hidden : own);
 };
+
+const ATTENTION: ReadonlyMap<string, AttentionRule> = new Map(
+  Object.entries<AttentionRule>({
+    Attention: attention,
+    'com.microsoft.Attention': projectedAttention,
+    'com.microsoft.QAttention': projectedAttention,
+    'com.microsoft.MultiHeadAttention': multiHead,
+    'com.microsoft.DecoderMaskedMultiHeadAttention': multiHead,
+    'com.microsoft.GroupQueryAttention': multiHead,
+  }),
+);
 
 /** k of the experts for every token, and nothing for the router, which is a MatMul of its own. */
 const experts =
@@ -147,6 +173,7 @@ const MACS: ReadonlyMap<string, MacRule> = new Map(
     DeformConv: conv(1),
     QLinearConv: conv(3),
     'com.microsoft.FusedConv': conv(1),
+    'com.microsoft.nchwc.Conv': conv(1),
     'com.microsoft.NhwcConv': conv(1),
     'com.microsoft.NhwcFusedConv': conv(1),
     'com.microsoft.QLinearConv': conv(3),
@@ -172,12 +199,6 @@ const MACS: ReadonlyMap<string, MacRule> = new Map(
     GRU: recurrent,
     RNN: recurrent,
     'com.microsoft.DynamicQuantizeLSTM': recurrent,
-    Attention: attention,
-    'com.microsoft.Attention': projectedAttention,
-    'com.microsoft.QAttention': projectedAttention,
-    'com.microsoft.MultiHeadAttention': multiHead,
-    'com.microsoft.DecoderMaskedMultiHeadAttention': multiHead,
-    'com.microsoft.GroupQueryAttention': multiHead,
     'com.microsoft.MoE': experts([2, 4, 6]),
     'com.microsoft.QMoE': experts([2, 5, 8]),
     Einsum: einsum,

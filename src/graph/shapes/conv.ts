@@ -170,7 +170,28 @@ const dynamicPads: Rule = (c) => {
   c.out(0, c.elem(0), [data[0], mulDims(weights[1], c.int('group', 1)), ...unknownDims(data.length - 2)]);
 };
 
+/** Channels in blocks: their number is rounded up on the way in, and stated on the way out. */
+const reorderInput: Rule = (c) => {
+  const data = channelsFirst(c.shape(0), asSaid(c));
+  c.out(
+    0,
+    c.elem(0),
+    data?.map((d, i) => (i === 1 ? null : d)),
+  );
+};
+const reorderOutput: Rule = (c) => {
+  const shape = c.shape(0)?.map((d, i): Dim => (i === 1 ? (c.int('channels') ?? null) : d));
+  c.out(0, c.elem(0), shape && inLayout(shape, asSaid(c)));
+};
+
 export const convRules: RuleTable = {
+  'com.microsoft.nchwc.Conv': convOf(0, 1),
+  'com.microsoft.nchwc.MaxPool': pool(0),
+  'com.microsoft.nchwc.AveragePool': pool(0),
+  'com.microsoft.nchwc.GlobalAveragePool': globalPool(),
+  'com.microsoft.nchwc.GlobalMaxPool': globalPool(),
+  'com.microsoft.nchwc.ReorderInput': reorderInput,
+  'com.microsoft.nchwc.ReorderOutput': reorderOutput,
   Conv: convOf(0, 1),
   ConvInteger: convOf(0, 1, () => DataType.INT32),
   QLinearConv: convOf(0, 3, (c) => c.elem(7) || c.elem(0)),
