@@ -117,7 +117,8 @@ export class Atoms {
     const [x, y] = [this.find(a), this.find(b)];
     if (x === y) return;
     if (!this.composites.has(x) && !this.composites.has(y)) return this.merge(x, y);
-    const [left, right] = [this.causes(x), this.causes(y)];
+    // Also those that never go: a head of one side belongs to the head of the other even where a dimension is fixed.
+    const [left, right] = [this.allCauses(x), this.allCauses(y)];
     const onlyLeft = left.filter((c) => !right.includes(c));
     const onlyRight = right.filter((c) => !left.includes(c));
     if (onlyLeft.length === 0 || onlyRight.length === 0) {

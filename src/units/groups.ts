@@ -145,7 +145,7 @@ function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production
 }
 
 function kindOf(index: UnitIndex, c: number, flow: Flow, members: Production[], sites: GateSite[]): UnitKind {
-  const role = flow.roles.find(({ labels }) => index.units(labels, c)[0] >= 0)?.role;
+  const role = flow.roles.find(({ labels }) => index.units(labels, c).some((u) => u >= 0))?.role;
   if (role) return role;
   if (members.some((p) => RECURRENT.has(p.node.opType))) return 'hidden';
   if (sites.some((s) => /^(Skip|Embed)?(Simplified)?(Layer|RMS)Norm/.test(s.node.opType))) return 'width';

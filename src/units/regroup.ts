@@ -215,7 +215,8 @@ function placeLabels(flow: Flow, flat: Labels, sizes: readonly number[], fixed: 
   });
   if (parts.length === 0) flow.freeze(flat, 'is alone on its axis');
   else if (parts.length === 1) out[parts[0].axis] = flat;
-  else if (!dealOut(flow, flat, parts, out) && !splitFreely(flow, flat, parts, out)) coarsen(flow, flat, parts, out);
+  else if (!dealOut(flow, flat, parts, out, fixed) && !splitFreely(flow, flat, parts, out))
+    coarsen(flow, flat, parts, out);
   return out;
 }
 
@@ -228,24 +229,18 @@ interface Part {
 }
 
 /**
- * Where all positions have causes of the same families, and each family's cause depends on the index along one part alone
+ * Where each family's cause at a position, or that there is none, depends on the index along one part alone
  * (heads × dimensions that were merged before, or one axis next to others), that part gets it.
  */
-function dealOut(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis[]): boolean {
+function dealOut(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis[], fixed: string): boolean {
   const { atoms } = flow;
   const families = new Map<number, number[][]>();
   for (let p = 0; p < flat.length; p++) {
-    const causes = atoms.causes(flat[p]);
-    const byFamily = new Map<number, number[]>();
-    for (const c of causes) {
+    for (const c of atoms.causes(flat[p])) {
       const family = atoms.family(c);
-      byFamily.set(family, [...(byFamily.get(family) ?? []), c]);
-    }
-    if (p > 0 && (byFamily.size !== families.size || [...byFamily.keys()].some((f) => !families.has(f)))) return false;
-    for (const [family, list] of byFamily) {
-      const all = families.get(family);
-      if (all) all.push(list);
-      else families.set(family, [list]);
+      let all = families.get(family);
+      if (!all) families.set(family, (all = Array.from({ length: flat.length }, () => [])));
+      all[p].push(c);
     }
   }
   const labels = new Map<Part, number[][]>();
@@ -256,7 +251,9 @@ function dealOut(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis[]):
     causes.forEach((list, p) => (own[part.place(p)] = [...new Set([...own[part.place(p)], ...list])]));
     labels.set(part, own);
   }
-  for (const [part, own] of labels) out[part.axis] = Int32Array.from(own, (causes) => atoms.join(causes));
+  // What never goes is no cause: a part whose other indices do go stays where there is none.
+  const place = (causes: number[]) => (causes.length ? atoms.join(causes) : flow.labels(fixed, 1)[0]);
+  for (const [part, own] of labels) out[part.axis] = Int32Array.from(own, place);
   return true;
 }
 

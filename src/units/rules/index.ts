@@ -1,5 +1,6 @@
 import type { Node } from '../../graph/ir.ts';
 import { describe, type Flow } from '../flow.ts';
+import { attending } from './attention.ts';
 import { carrying } from './carrying.ts';
 import { contracting } from './contracting.ts';
 import { fused } from './fused.ts';
@@ -15,6 +16,7 @@ import { slicing } from './slice.ts';
 import type { Rules } from './rule.ts';
 
 const RULES: Rules = {
+  ...attending,
   ...carrying,
   ...contracting,
   ...einsums,
