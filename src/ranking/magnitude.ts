@@ -3,7 +3,7 @@ import type { Node } from '../graph/ir.ts';
 import type { Group } from '../units/types.ts';
 import { groupRanks, secondsSince } from './result.ts';
 import type { RankMethod } from './types.ts';
-import { weightValues } from './weight-values.ts';
+import { operandValues } from './weight-values.ts';
 
 /** Σ|w| of the weights that produce a unit. See `weightNorms`. */
 export const magnitude: RankMethod = {
@@ -42,10 +42,15 @@ function magnitudeMethod(name: 'magnitude' | 'magnitude-l2', power: 1 | 2): Omit
  * @throws SecateurError 'unsupported' when no producing weight of the group is a constant, 'bad-model' when one is not finite
  */
 export function weightNorms(group: Group, power: 1 | 2): Float64Array {
+  if (group.kind === 'block')
+    throw new SecateurError(
+      'unsupported',
+      `The units of group '${group.id}' are whole blocks, of layers that have weights of different sizes and number: no weights produce them, so they have no magnitude.`,
+      'Use another method for this group, such as shapley, leave-one-out or activation.',
+    );
   const byLayer = new Map<Node, Float64Array>();
   for (const weight of group.weights) {
-    const value = weight.node.inputs[weight.input];
-    const tensor = value ? weightValues(value) : undefined;
+    const tensor = operandValues(weight.node, weight.input);
     if (!tensor) continue;
     const sums = byLayer.get(weight.node) ?? new Float64Array(group.size);
     byLayer.set(weight.node, sums);

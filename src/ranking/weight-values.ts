@@ -6,6 +6,39 @@ export interface WeightValues {
   data: Float32Array;
 }
 
+/** Where ops of whole numbers have the scale and zero point of their weight, and along which of its axes these lie. */
+const WHOLE: ReadonlyMap<string, { weight: number; scale?: number; zero: number; axis: number }> = new Map([
+  ['QLinearConv', { weight: 3, scale: 4, zero: 5, axis: 0 }],
+  ['com.microsoft.QLinearConv', { weight: 3, scale: 4, zero: 5, axis: 0 }],
+  ['ConvInteger', { weight: 1, zero: 3, axis: 0 }],
+  ['QLinearMatMul', { weight: 3, scale: 4, zero: 5, axis: -1 }],
+  ['MatMulInteger', { weight: 1, zero: 3, axis: -1 }],
+  ['com.microsoft.QGemm', { weight: 3, scale: 4, zero: 5, axis: -1 }],
+  ['com.microsoft.MatMulIntegerToFloat', { weight: 1, scale: 3, zero: 5, axis: -1 }],
+  ['com.microsoft.DynamicQuantizeMatMul', { weight: 1, scale: 2, zero: 3, axis: -1 }],
+]);
+
+/** Weights that hold several numbers in a byte. */
+const PACKED = new Set(['com.microsoft.MatMulNBits', 'com.microsoft.MatMulBnb4', 'com.microsoft.QMoE']);
+
+/** The numbers of a node's weight operand, as `weightValues`; of an op of whole numbers (q − zero point) × scale. */
+export function operandValues(node: Node, input: number): WeightValues | undefined {
+  const value = node.inputs[input];
+  const tensor = value && !PACKED.has(node.op) ? weightValues(value) : undefined;
+  const at = WHOLE.get(node.op);
+  if (!tensor || at?.weight !== input) return tensor;
+  const parameter = (i: number | undefined) =>
+    i !== undefined && node.inputs[i] ? weightValues(node.inputs[i]) : null;
+  const [scale, zero] = [parameter(at.scale), parameter(at.zero)];
+  if (scale === undefined || zero === undefined) return undefined;
+  const { dims } = tensor;
+  const axis = node.int('transB', 0) ? 0 : (at.axis + dims.length) % dims.length;
+  const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const pick = (p: WeightValues | null, i: number, absent: number) =>
+    p === null ? absent : p.data[p.data.length === 1 ? 0 : Math.floor(i / inner) % dims[axis]];
+  return { dims, data: tensor.data.map((q, i) => (q - pick(zero, i, 0)) * pick(scale, i, 1)) };
+}
+
 /**
  * The numbers behind a weight operand: an initializer, a Constant, or one of them behind Identity, Cast or
  * DequantizeLinear (per tensor, per axis or in blocks). Undefined when it is computed otherwise.

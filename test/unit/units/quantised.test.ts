@@ -5,6 +5,7 @@ import type { Value } from '../../../src/graph/ir.ts';
 import { loadModel } from '../../../src/graph/load.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';
+import { operandValues } from '../../../src/ranking/weight-values.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { pruneModel } from '../../../src/pruning/surgery.ts';
 import type { Group, Structure } from '../../../src/units/types.ts';
@@ -334,6 +335,20 @@ describe('layers that are whole inside', () => {
       { dims: [4, 8] },
     );
     expect(sizes(lstm)).toEqual([6]);
+  });
+});
+
+describe('magnitudes', () => {
+  it('of whole numbers count from the zero point, in units of the scale', () => {
+    const b = new Quantised();
+    const q = b.quantise(b.input('x', ['N', 2]));
+    const w = b.constant(Tensor.fromNumbers('w', DataType.UINT8, [2, 2], [130, 98, 128, 108]));
+    const weight = [w, b.floats([0.5, 0.25]), b.zeros([128, 100], DataType.UINT8)];
+    const y = b.op('QLinearMatMul', [q, b.scale(), b.zero(), ...weight, b.scale(), b.zero()]);
+    expect([...operandValues(y.producer!, 3)!.data]).toEqual([1, -0.5, 0, 2]);
+    const packed = [b.input('z', ['N', 16]), b.ints8([4, 1, 8], DataType.UINT8, 0, 255), b.weight([4, 1])];
+    const z = b.op(`${MS}MatMulNBits`, packed, { K: 16, N: 4, bits: 4, block_size: 16 });
+    expect(operandValues(z.producer!, 1)).toBeUndefined();
   });
 });
 
