@@ -37,11 +37,11 @@ export interface GroupInfo {
   id: string;
   kind: UnitKind;
   size: number;
-  /** Names of the nodes that produce the units. */
+  /** Names of the nodes that produce the units; of a group of blocks, the layers that are in them. */
   layers: string[];
-  /** Names of the nodes that contract or mix them. */
+  /** Names of the nodes that contract or mix them; of a group of blocks, the node that adds each block, in the order of units. */
   consumers: string[];
-  /** Elements of weight tensors that go when all units go (each tensor element once per group). */
+  /** Elements of weight tensors that go when all units go (each tensor element once per group). Blocks: of all blocks. */
   parameters: number;
   /** MACs of the layers and consumers that depend on the group's width. */
   macs: number;
@@ -70,7 +70,7 @@ export interface InspectReport {
   moe: unknown[];
   exits: unknown[];
   metadata: Record<string, string>;
-  /** Share of parameters and MACs that lies in prunable groups, 0..1. */
+  /** Share of parameters and MACs that lies in prunable groups, those of blocks aside, 0..1. */
   prunable: { parameters: number; macs: number };
   warnings: string[];
 }
@@ -240,6 +240,11 @@ export interface CostTerm {
   parameters: number;
   /** Size of an axis = fixed + Σ over groups of multiplicity × kept units. */
   factors: { fixed: number; groups: { id: string; multiplicity: number }[] }[];
+  /**
+   * Sets of units that stand for what the layer is computed for, where it goes with residual blocks: there is no cost once
+   * all units of any of these sets are gone.
+   */
+  needs?: { id: string; units: number[] }[];
 }
 
 /** One step of a removal order: these units go from that group. */

@@ -2,11 +2,12 @@ import { modelCost, isParameter, parameterCount } from '../graph/cost.ts';
 import type { CostTerm } from '../formats.ts';
 import type { Value } from '../graph/ir.ts';
 import type { Labels } from './atoms.ts';
+import { BlockNeeds, type Needs } from './residual.ts';
 import type { Structure } from './types.ts';
 
 /**
  * The model's cost as a sum of products over the kept units of its groups. With all units kept the terms add up to the
- * totals of `modelCost`; with a keep-set they give those of the pruned model. Two approximations: a tensor which several
+ * totals of `modelCost`; with a keep-set they give those of the pruned model, residual blocks that go included. Two approximations: a tensor which several
  * layers share is counted once even where they come to keep different units, and an axis that holds only some of a
  * group's units is taken to lose its share of them.
  */
@@ -20,10 +21,13 @@ export function costTerms(structure: Structure): CostTerm[] {
     if (!sums) known.set(labels, (sums = axisSize(labels, owners, sizes)));
     return sums;
   };
+  const blocks = structure.groups.find((g) => g.residuals && g.prunable);
+  const needsOf = new BlockNeeds(model.graph, blocks?.residuals ?? []);
   const terms: CostTerm[] = [];
-  const add = (layer: string, macs: number, parameters: number, axes: Labels[]) => {
+  const add = (layer: string, macs: number, parameters: number, axes: Labels[], sets: Needs) => {
     if (macs === 0 && parameters === 0) return;
     const size = axes.reduce((n, a) => n * a.length, 1);
+    const needs = sets.map((units) => ({ id: blocks!.id, units: [...units] }));
     // A product of sums, multiplied out.
     const products = axes
       .map(sumsOf)
@@ -35,19 +39,20 @@ export function costTerms(structure: Structure): CostTerm[] {
         macs: macs / size,
         parameters: parameters / size,
         factors: plain,
+        ...(needs.length ? { needs } : {}),
       });
     }
   };
   for (const layer of modelCost(model).layers)
     for (const { axes, share } of flow.macTerms.get(layer.node) ?? [{ axes: [], share: 1 }])
-      add(layerName(layer.node), layer.macs * share, 0, axes);
+      add(layerName(layer.node), layer.macs * share, 0, axes, needsOf.node(layer.node));
   const counted = new Set<unknown>();
   const count = (value: Value, layer: string) => {
     if (!value.initializer || counted.has(value.initializer.storage) || !isParameter(value)) return;
     counted.add(value.initializer.storage);
     const axes =
       flow.weightAxes.get(value) ?? (flow.axesOf(value) ?? []).filter((a): a is Labels => a instanceof Int32Array);
-    add(layer, 0, parameterCount(value), axes);
+    add(layer, 0, parameterCount(value), axes, needsOf.weight(value));
   };
   for (const node of model.graph.nodes) for (const value of node.inputs) if (value) count(value, layerName(node));
   return terms;

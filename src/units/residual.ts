@@ -16,6 +16,9 @@ export interface ResidualBlock {
   nodes: Node[];
 }
 
+/** Ends the id of a group of residual blocks, which is named after the node that adds the first. */
+export const BLOCKS = '#blocks';
+
 /** Ops that add two operands, with what they give besides the sum that a model without the branch could not give. */
 const ADDING: Record<string, readonly number[]> = {
   Add: [],
@@ -133,7 +136,7 @@ export function residualGroup(
 ): Group | undefined {
   const residuals = findResidualBlocks(graph);
   if (residuals.length === 0) return undefined;
-  const stem = `${layerName(residuals[0].node)}#blocks`;
+  const stem = `${layerName(residuals[0].node)}${BLOCKS}`;
   let id = stem;
   for (let i = 2; taken.has(id); i++) id = `${stem}#${i}`;
   const layers = new Set(residuals.flatMap(({ nodes }) => nodes.filter((n) => nodeMacs(n) > 0)));

@@ -8,11 +8,14 @@ export interface Cost {
 
 /**
  * Cost of a model as a function of how many units each group keeps: Σ over terms of
- * cost × Π over factors of (fixed + Σ multiplicity × kept). A change of one group touches only its own terms.
+ * cost × Π over factors of (fixed + Σ multiplicity × kept), without the terms of residual blocks that went. A change of one
+ * group touches only its own terms.
  */
 export class CostModel {
   private readonly terms: readonly CostTerm[];
   private readonly byGroup = new Map<string, number[]>();
+  /** Place of each unit in the order in which a group keeps them, where terms ask for single units. */
+  private readonly places = new Map<string, number[]>();
   private readonly kept = new Map<string, number>();
   private readonly relatedTo = new Map<string, Set<string>>();
   private readonly values: Float64Array;
@@ -20,13 +23,19 @@ export class CostModel {
   private readonly rest: Cost;
   private sum: Cost = { macs: 0, parameters: 0 };
 
-  constructor(terms: readonly CostTerm[], groups: readonly Pick<GroupInfo, 'id' | 'size'>[], totals?: Cost) {
+  /** @param orders units of a group in the order in which they are kept, best first; by default in that of their indices */
+  constructor(
+    terms: readonly CostTerm[],
+    groups: readonly Pick<GroupInfo, 'id' | 'size'>[],
+    totals?: Cost,
+    orders: Iterable<readonly [string, readonly number[]]> = [],
+  ) {
     this.terms = terms;
     this.values = new Float64Array(terms.length);
     for (const g of groups) this.kept.set(g.id, g.size);
+    for (const [id, order] of orders) order.forEach((unit, place) => (this.placesOf(id)[unit] = place));
     terms.forEach((term, i) => {
-      const ids = new Set(term.factors.flatMap((f) => f.groups.map((g) => g.id)));
-      for (const id of ids) {
+      for (const id of namedBy(term)) {
         const list = this.byGroup.get(id);
         if (list) list.push(i);
         else this.byGroup.set(id, [i]);
@@ -54,7 +63,7 @@ export class CostModel {
     let found = this.relatedTo.get(id);
     if (!found) {
       const terms = (this.byGroup.get(id) ?? []).map((i) => this.terms[i]);
-      found = new Set([id, ...terms.flatMap((t) => t.factors.flatMap((f) => f.groups.map((g) => g.id)))]);
+      found = new Set([id, ...terms.flatMap((t) => [...namedBy(t)])]);
       this.relatedTo.set(id, found);
     }
     return found;
@@ -87,7 +96,18 @@ export class CostModel {
     return cost;
   }
 
+  private placesOf(id: string): number[] {
+    let places = this.places.get(id);
+    if (!places) this.places.set(id, (places = []));
+    return places;
+  }
+
+  private stays(id: string, unit: number): boolean {
+    return (this.places.get(id)?.[unit] ?? unit) < (this.kept.get(id) ?? Infinity);
+  }
+
   private product(term: CostTerm): number {
+    if (term.needs?.some(({ id, units }) => !units.some((unit) => this.stays(id, unit)))) return 0;
     let value = 1;
     for (const factor of term.factors) {
       let size = factor.fixed;
@@ -98,6 +118,17 @@ export class CostModel {
   }
 }
 
+function namedBy(term: CostTerm): Set<string> {
+  const ids = new Set(term.factors.flatMap((f) => f.groups.map((g) => g.id)));
+  for (const { id } of term.needs ?? []) ids.add(id);
+  return ids;
+}
+
+function keptFirst(keep: readonly number[], size: number): number[] {
+  const kept = new Set(keep);
+  return [...keep, ...Array.from({ length: size }, (_, unit) => unit).filter((unit) => !kept.has(unit))];
+}
+
 /** Cost of the whole model for a keep-set. Groups that are not named keep all their units. */
 export function predictCost(
   terms: readonly CostTerm[],
@@ -105,7 +136,11 @@ export function predictCost(
   keep: KeepByGroup | null,
   totals?: Cost,
 ): Cost {
-  const model = new CostModel(terms, groups, totals);
+  const needed = new Set(terms.flatMap((t) => (t.needs ?? []).map((n) => n.id)));
+  const orders = groups
+    .filter((g) => needed.has(g.id) && keep?.[g.id])
+    .map(({ id, size }): [string, number[]] => [id, keptFirst(keep![id], size)]);
+  const model = new CostModel(terms, groups, totals, orders);
   for (const [id, units] of Object.entries(keep ?? {})) model.set(id, units.length);
   return model.cost;
 }

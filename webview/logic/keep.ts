@@ -1,4 +1,4 @@
-import type { Allocation, CostTerm, GroupInfo, GroupRanks, TargetKind } from '../../src/formats.ts';
+import type { Allocation, CostTerm, GroupInfo, GroupRanks, TargetKind, UnitKind } from '../../src/formats.ts';
 import type { KeepByGroup } from '../../src/protocol.ts';
 import { CostModel, type Cost } from './cost.ts';
 
@@ -137,16 +137,20 @@ export class Sweep {
   constructor(
     groups: readonly CutGroup[],
     terms: readonly CostTerm[],
-    all: readonly Pick<GroupInfo, 'id' | 'size' | 'prunable'>[],
+    all: readonly (Pick<GroupInfo, 'id' | 'size' | 'prunable'> & { kind?: UnitKind })[],
     totals: Cost | undefined,
     options: SweepOptions,
   ) {
     this.groups = groups;
     this.options = options;
-    this.cost = new CostModel(terms, all, totals);
+    const orders = groups.map(({ id, order }) => [id, order] as const);
+    this.cost = new CostModel(terms, all, totals, orders);
     const macs = [this.cost.cost.macs];
     const parameters = [this.cost.cost.parameters];
-    const units = [all.reduce((sum, g) => sum + (g.prunable ? g.size : 0), 0)];
+    // Blocks count where they take part.
+    const takes = (g: (typeof all)[number]): boolean =>
+      g.prunable && (g.kind !== 'block' || groups.some(({ id }) => id === g.id));
+    const units = [all.reduce((sum, g) => sum + (takes(g) ? g.size : 0), 0)];
     const open = groups.map((g, number) => this.ladder(g, number)).filter((l) => l.length > 0);
     const next = new Int32Array(open.length);
     const priority = open.map((l) => this.priority(l[0]));

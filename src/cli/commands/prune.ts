@@ -28,6 +28,7 @@ interface PruneOptions extends DataOptions {
   ranks?: string;
   method?: MethodName[];
   plan?: string;
+  group?: string[];
   budget?: number;
   tolerance?: number;
   keepMacs?: number;
@@ -77,6 +78,11 @@ export function addPrune(program: Command): void {
       'keep all units of groups with this id or layer name (* and ?); may be repeated',
       collect,
     )
+    .option(
+      '--group <id>',
+      'with --method: rank and prune only this group (* and ?); may be repeated. Whole blocks go only when theirs is named',
+      collect,
+    )
     .option('--budget <n>', 'with --method: evaluations per group', wholeNumber(1))
     .option(
       '--tolerance <t>',
@@ -92,6 +98,7 @@ export function addPrune(program: Command): void {
 Examples:
   $ secateur prune model.onnx --ranks model.ranks.json --data calib.npz --max-drop 0.01 --out small.onnx
   $ secateur prune model.onnx --method magnitude --data calib.npz --keep-macs 0.5 --freeze 'stem*' --out small.onnx
+  $ secateur prune model.onnx --method shapley --group '*#blocks' --data calib.npz --keep-macs 0.7 --out shallow.onnx
   $ secateur prune model.onnx --plan small.plan.json --data calib.npz --out small.onnx
 
 The model itself is never written. The export is made in a temporary folder beside the output, loaded and compared with
@@ -145,6 +152,7 @@ function checkUsage(options: PruneOptions): { kind: TargetKind; value: number } 
       '--min-keep': options.minKeep,
       '--round-to': options.roundTo,
       '--freeze': options.freeze,
+      '--group': options.group,
       '--budget': options.budget,
       '--tolerance': options.tolerance,
     };
@@ -157,6 +165,7 @@ function checkUsage(options: PruneOptions): { kind: TargetKind; value: number } 
   if (!options.ranks && !options.method)
     fail('Nothing says which units matter.', 'Give --ranks FILE, --method NAME or --plan FILE.');
   if ((options.method?.length ?? 1) !== 1) fail('prune takes one method.', 'Use `secateur rank` to compare several.');
+  if (options.ranks && options.group) fail('--group is for --method: the ranks of a file say which groups they cover.');
   if (options.ranks && (options.budget !== undefined || options.tolerance !== undefined))
     fail('--budget and --tolerance are for --method: the ranks of a file are finished.');
   if (targets.length !== 1) {
@@ -178,7 +187,7 @@ async function makePlan(
 ): Promise<{ plan: Plan; messages: string[] }> {
   const { metric, device, seed, budget, tolerance } = options;
   const data = dataSpec(options);
-  const frozen = options.freeze ? await matchFrozen(session, model, options.freeze) : [];
+  const frozen = options.freeze ? await matching(session, model, options.freeze) : [];
   let ranks: Ranks;
   if (options.ranks) {
     ranks = chooseRanks(options.ranks, options.method?.[0]);
@@ -188,6 +197,7 @@ async function makePlan(
       data,
       method: options.method![0],
       metric,
+      groups: options.group && (await matching(session, model, options.group)),
       budget,
       tolerance,
       seed,
@@ -211,7 +221,7 @@ async function makePlan(
   return { plan, messages };
 }
 
-async function matchFrozen(session: Session, model: string, patterns: readonly string[]): Promise<string[]> {
+async function matching(session: Session, model: string, patterns: readonly string[]): Promise<string[]> {
   const { groups } = await session.request('inspect', { model });
   return matchGroups(groups, patterns);
 }

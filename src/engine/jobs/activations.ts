@@ -114,9 +114,11 @@ function addAbs(
 ): void {
   const { dims } = tensor;
   const data = toFloat32(tensor);
-  const inner = elementCount(dims.slice(axis + 1));
-  const width = dims[axis];
-  let outer = elementCount(dims.slice(0, axis));
+  // Where the operand as a whole is the unit, it counts as an axis of one position in front of all others.
+  const whole = axis < 0;
+  const inner = whole ? Math.round(elementCount(dims) * share) : elementCount(dims.slice(axis + 1));
+  const width = whole ? 1 : dims[axis];
+  let outer = whole ? 1 : elementCount(dims.slice(0, axis));
   if (axis > 0 && share < 1) outer = Math.round(outer * share);
   for (let o = 0; o < outer; o++) {
     for (let position = 0; position < width; position++) {

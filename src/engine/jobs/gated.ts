@@ -13,7 +13,8 @@ import type { OpenModel } from './model.ts';
 const gatedModels = new Cache<GatedModelRunner>(2, (gated) => gated.close());
 
 /**
- * Runs `use` with the model that has gates on all of its groups, on the data that searches see. A job that is cancelled
+ * Runs `use` with the model that has gates on all of its groups (on residual blocks only `withBlocks`: they make all that
+ * follows the first of them depend on gates), on the data that searches see. A job that is cancelled
  * while the model is being opened ends at once; the next one finds it open.
  */
 export function withGatedModel<R>(
@@ -22,12 +23,15 @@ export function withGatedModel<R>(
   metric: MetricName,
   device: DeviceName,
   signal: AbortSignal,
+  withBlocks: boolean,
   use: (gated: GatedModelRunner) => Promise<R>,
 ): Promise<R> {
-  const key = [data.key, metric, device].join('|');
+  const structure = model.structure();
+  const groups = structure.groups.filter((g) => g.prunable && (withBlocks || g.kind !== 'block')).map((g) => g.id);
+  const key = [data.key, metric, device, withBlocks].join('|');
   const opened = gatedModels.use(
     key,
-    () => openGatedModel(model.structure(), data.search, { metric, reading: data.reading, device }),
+    () => openGatedModel(structure, data.search, { metric, reading: data.reading, device, groups }),
     async (gated) => {
       await checkpoint({ signal });
       return use(gated);
@@ -45,4 +49,10 @@ export function keepSetsOfRequest(model: OpenModel, keep: KeepByGroup): Map<stri
   const ref = { path: model.path, sha256: '-' };
   const groups = Object.entries(keep).map(([id, units]) => ({ id, keep: units }));
   return changedGroups(structure, checkPlan({ format: 'secateur-plan/1', model: ref, groups }, ref, structure.groups));
+}
+
+/** Whether any of these groups is one of residual blocks. */
+export function namesBlocks(model: OpenModel, ids: Iterable<string>): boolean {
+  const named = new Set(ids);
+  return model.structure().groups.some((g) => g.kind === 'block' && named.has(g.id));
 }

@@ -80,6 +80,8 @@ function port(value: Value): PortInfo {
 function groupsByLayer(structure: Structure): Map<string, string> {
   const found = new Map<string, string>();
   for (const group of structure.groups) {
+    // Blocks are made of layers, they are not what layers produce.
+    if (group.kind === 'block') continue;
     for (const node of group.layers) {
       const name = structure.layerName(node);
       if (!found.has(name)) found.set(name, group.id);

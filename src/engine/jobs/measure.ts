@@ -1,11 +1,11 @@
 import type { EngineMethods, Measured } from '../../protocol.ts';
-import { keepCounts } from '../../pruning/export/keep-sets.ts';
+import { keptUnits } from '../../pruning/export/keep-sets.ts';
 import { predictCost } from '../../pruning/plan/cost-model.ts';
 import { Cache } from './cache.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import { chooseMetric, openData } from './data.ts';
-import { keepSetsOfRequest, withGatedModel } from './gated.ts';
+import { keepSetsOfRequest, namesBlocks, withGatedModel } from './gated.ts';
 import { openModel } from './model.ts';
 import { chooseDevice } from './sessions.ts';
 
@@ -25,9 +25,10 @@ export async function measure(params: EngineMethods['measure']['params'], contex
   const metric = chooseMetric(data, params.metric);
   const device = await chooseDevice(params.device, []);
   const keep = keepSetsOfRequest(model, params.keep);
-  const predicted = predictCost(model.costTerms(), keepCounts(model.structure(), keep));
+  const predicted = predictCost(model.costTerms(), keptUnits(model.structure(), keep));
   await checkpoint(context);
-  return withGatedModel(model, data, metric, device, signal, async (gated) => {
+  const withBlocks = namesBlocks(model, keep.keys());
+  return withGatedModel(model, data, metric, device, signal, withBlocks, async (gated) => {
     const { samples } = data.search;
     const ends = [
       ...new Set(

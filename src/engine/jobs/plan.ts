@@ -9,7 +9,7 @@ import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
 import { chooseMetric, openData } from './data.ts';
 import { changedGroups } from '../../pruning/export/keep-sets.ts';
-import { withGatedModel } from './gated.ts';
+import { namesBlocks, withGatedModel } from './gated.ts';
 import { openModel } from './model.ts';
 import type { OpenModel } from './model.ts';
 import { checkRanksModel } from './rank.ts';
@@ -60,7 +60,11 @@ async function searchPlan(
   const most = defaultMeasurements(model.structure().groups);
   await checkpoint(context);
   context.progress({ fraction: 0, note: `searching for the smallest model: preparing to measure ${metric}` });
-  return withGatedModel(model, data, metric, device, context.signal, (gated) => {
+  const withBlocks = namesBlocks(
+    model,
+    params.ranks.groups.map((g) => g.id),
+  );
+  return withGatedModel(model, data, metric, device, context.signal, withBlocks, (gated) => {
     let full = NaN;
     return build({
       signal: context.signal,

@@ -24,7 +24,7 @@ interface ResumeState {
 }
 
 /**
- * Ranks the units of every prunable group, or of the groups asked for, in graph order. When it is cancelled it returns
+ * Ranks the units of every prunable group but residual blocks, or of the groups asked for, in graph order. When it is cancelled it returns
  * what was computed by then, with `complete: false` and what is needed to go on.
  */
 export async function rank(params: RankParams, context: JobContext): Promise<Ranks> {
@@ -161,14 +161,18 @@ async function rankOne(
 function chooseGroups(structure: Structure, wanted: readonly string[] | undefined, warnings: string[]): Group[] {
   const prunable = structure.groups.filter((g) => g.prunable);
   if (!wanted) {
-    if (prunable.length === 0) {
+    // Whole blocks go only when they are asked for.
+    const units = prunable.filter((g) => g.kind !== 'block');
+    if (units.length === 0) {
       throw new SecateurError(
         'unsupported',
         'The model has no group of units that can be pruned.',
-        'Run `secateur inspect` to see why.',
+        prunable.length > 0
+          ? `It has residual blocks: name their group, '${prunable[0].id}', to rank them.`
+          : 'Run `secateur inspect` to see why.',
       );
     }
-    return prunable;
+    return units;
   }
   const chosen: Group[] = [];
   for (const id of wanted) {

@@ -36,7 +36,7 @@ export function cutAt(
     const keep = cost.count(step.group) - step.units.length;
     const values = scores.get(step.group)!;
     rungs.push({ units: step.units, keep, score: step.units.reduce((sum, unit) => sum + values[unit], 0) });
-    cost.set(step.group, keep);
+    cost.remove(step.group, step.units);
     units -= step.units.length;
   }
   const reached = fits(present());
@@ -46,15 +46,14 @@ export function cutAt(
     for (const [id, rungs] of taken) {
       const rung = rungs.at(-1);
       if (!rung || rung.score <= 0) continue;
-      const wider = cost.count(id) + rung.units.length;
-      const added = kind === 'units' ? rung.units.length : -cost.saving(id, wider)[kind];
+      const added = kind === 'units' ? rung.units.length : cost.adding(id, rung.units)[kind];
       if (!fits(present() + added)) continue;
       const priority = scorePerCost(rung, added);
       if (!best || priority > best.priority) best = { id, rungs, priority };
     }
     if (!best) break;
     const rung = best.rungs.pop()!;
-    cost.set(best.id, cost.count(best.id) + rung.units.length);
+    cost.restore(best.id, rung.units);
     units += rung.units.length;
   }
   return { taken, cost: { ...cost.cost }, reached };

@@ -40,14 +40,15 @@ export interface PlanResult {
 }
 
 /**
- * Turns ranks into a plan for a target.
- * @param groups all groups of the model, in order
+ * Turns ranks into a plan for a target. Residual blocks take part only where the ranks cover them: to take out whole blocks
+ * has to be asked for (ranks leave them out unless their group is named).
+ * @param allGroups all groups of the model, in order
  * @param terms cost terms of the model (units/cost-terms.ts)
  * @param search needed for max-drop
  * @throws SecateurError 'usage' for a target or options out of range, 'cancelled' when the search's signal fires
  */
 export async function makePlan(
-  groups: readonly PlannableGroup[],
+  allGroups: readonly PlannableGroup[],
   ranks: Ranks,
   target: PlanTarget,
   options: Partial<PlanOptions>,
@@ -57,9 +58,11 @@ export async function makePlan(
   const settings = { ...DEFAULT_PLAN_OPTIONS, ...options };
   checkPlanInput(target, settings);
   const frozen = new Set(settings.frozen);
-  const unknown = settings.frozen.find((id) => !groups.some((g) => g.id === id));
+  const unknown = settings.frozen.find((id) => !allGroups.some((g) => g.id === id));
   if (unknown !== undefined) throw new SecateurError('usage', `There is no group '${unknown}' to freeze.`);
 
+  const ranked = new Set(ranks.groups.map((g) => g.id));
+  const groups = allGroups.filter((g) => g.kind !== 'block' || ranked.has(g.id));
   const messages: string[] = [];
   const scores = planScores(groups, ranks, frozen, messages);
   const kind: CostKind =
@@ -105,7 +108,7 @@ export async function makePlan(
     if (!cut.reached) messages.push(shortfall(groups, keep, kind, cut.cost, whole, target.value, settings, frozen));
   }
 
-  const predicted = predictCost(terms, new Map([...keep].map(([id, units]) => [id, units.length])));
+  const predicted = predictCost(terms, keep);
   const plan: Plan = {
     format: 'secateur-plan/1',
     model: ranks.model,

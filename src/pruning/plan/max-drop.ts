@@ -181,6 +181,8 @@ class Search {
   readonly stepsOf = new Map<string, number[][]>();
   private readonly values = new Map<string, number>();
   private readonly sizes: Map<string, number>;
+  /** Groups whose units cost unlike amounts. */
+  private readonly unlike: ReadonlySet<string>;
 
   constructor(
     private readonly groups: readonly PlannableGroup[],
@@ -190,6 +192,7 @@ class Search {
     private readonly options: MaxDropOptions,
   ) {
     this.sizes = new Map(groups.map((g) => [g.id, g.size]));
+    this.unlike = new Set(terms.flatMap((t) => (t.needs ?? []).map((n) => n.id)));
     for (const { group, units } of order.steps) {
       const list = this.stepsOf.get(group);
       if (list) list.push(units);
@@ -214,20 +217,26 @@ class Search {
 
   /** Cost of a cut, of the kind that is to become small. */
   cost(counts: ReadonlyMap<string, number>): number {
-    const widths = new Map(this.sizes);
+    const kept = new Map<string, number | number[]>(this.sizes);
     for (const [id, steps] of this.stepsOf) {
-      const gone = steps.slice(0, counts.get(id) ?? 0).reduce((sum, units) => sum + units.length, 0);
-      widths.set(id, widths.get(id)! - gone);
+      const taken = steps.slice(0, counts.get(id) ?? 0);
+      if (this.unlike.has(id)) kept.set(id, this.keepOf(id, taken.flat()));
+      else kept.set(id, this.sizes.get(id)! - taken.reduce((sum, units) => sum + units.length, 0));
     }
-    return predictCost(this.terms, widths)[this.options.objective];
+    return predictCost(this.terms, kept)[this.options.objective];
+  }
+
+  private keepOf(id: string, units: readonly number[]): number[] {
+    const gone = new Set(units);
+    return Array.from({ length: this.sizes.get(id)! }, (_, unit) => unit).filter((unit) => !gone.has(unit));
   }
 
   keep(counts: ReadonlyMap<string, number>): KeepSets {
     return new Map(
-      this.groups.map(({ id, size }) => {
-        const gone = new Set((this.stepsOf.get(id) ?? []).slice(0, counts.get(id) ?? 0).flat());
-        return [id, Array.from({ length: size }, (_, unit) => unit).filter((unit) => !gone.has(unit))];
-      }),
+      this.groups.map(({ id }) => [
+        id,
+        this.keepOf(id, (this.stepsOf.get(id) ?? []).slice(0, counts.get(id) ?? 0).flat()),
+      ]),
     );
   }
 
@@ -242,9 +251,7 @@ class Search {
     const keep = this.keep(counts);
     const value = await this.measure(keep, signal);
     this.values.set(key, value);
-    const widths = new Map(this.sizes);
-    for (const [id, units] of keep) widths.set(id, units.length);
-    const point = { ...predictCost(this.terms, widths), value };
+    const point = { ...predictCost(this.terms, keep), value };
     this.measured.push(point);
     onMeasured?.(point, this.measured.length);
     return value;

@@ -57,7 +57,7 @@ export function removalOrder(
     }
     if (!best) return order;
     const rung = best.rungs[best.next++];
-    cost.set(best.group.id, rung.keep);
+    cost.remove(best.group.id, rung.units);
     order.steps.push({
       group: best.group.id,
       units: rung.units,
@@ -74,7 +74,7 @@ export function removalOrder(
 /** Saved cost of the kind that scores are divided by. */
 export function savedBy(cost: CostModel, id: string, rung: Rung, kind: CostKind): number {
   if (kind === 'units') return rung.units.length;
-  const saved: Cost = cost.saving(id, rung.keep);
+  const saved: Cost = cost.saving(id, rung.units);
   return saved[kind];
 }
 

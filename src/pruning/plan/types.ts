@@ -1,8 +1,9 @@
-import type { Allocation, TargetKind } from '../../formats.ts';
+import type { Allocation, TargetKind, UnitKind } from '../../formats.ts';
 import type { Group } from '../../units/types.ts';
 
 /** What planning needs to know of a group; `Group` and `GroupInfo` both fit. */
 export type PlannableGroup = Pick<Group, 'id' | 'size' | 'prunable' | 'reason' | 'blocks' | 'parts'> & {
+  kind?: UnitKind;
   /** Nodes or names of nodes; freeze patterns are matched against them. */
   layers: readonly (string | { name: string })[];
 };

@@ -41,6 +41,28 @@ test('inspect', async () => {
   expect(text.stderr).toBe('');
 });
 
+test('whole blocks go only when their group is named', async () => {
+  const id = 'block1/add#blocks';
+  const { groups } = await json<InspectReport>('inspect', model);
+  expect(groups.at(-1)).toMatchObject({ id, kind: 'block', size: 2, prunable: true });
+  const [small, shallow] = ['unasked.onnx', 'shallow.onnx'].map((name) => join(folder, name));
+  const prune = ['prune', model, ...calib, '--samples', '60', '--method', 'random'];
+  const plain = await json<PruneReport>(...prune, '--keep-macs', '0.6', '--out', small);
+  expect(plain.plan.groups.map((g) => g.id)).not.toContain(id);
+  expect(plain.warnings.join(' ')).not.toContain('blocks');
+  // A pattern that names layers within blocks, or groups by the first letters of their ids, does not mean whole blocks.
+  const some = await json<PruneReport>(...prune, '--group', 'block1*', '--keep-macs', '0.9', '--out', small);
+  expect(some.plan.groups.find((g) => g.id === id)).toBeUndefined();
+  const named = await json<PruneReport>(...prune, '--group', '*#blocks', '--keep-units', '0.9', '--out', shallow);
+  expect(named.plan.groups.filter((g) => g.keep.length < named.groupSizes[g.id])).toMatchObject([{ id }]);
+  expect(named.after.macs).toBeLessThan(named.before.macs);
+  expect(
+    sentence(
+      await secateur(...prune.slice(0, -1), 'magnitude', '--group', '*#blocks', '--keep-macs', '0.9', '--out', small),
+    ),
+  ).toMatch(/whole blocks/);
+});
+
 test('rank, prune, replay, compare', async () => {
   const ranks = join(folder, 'model.ranks.json');
   const both = await json<RanksByMethod>(

@@ -46,11 +46,19 @@ test('the report of the example is right', async () => {
   expect(groups.get('block1/conv1')).toMatchObject({ parameters: 10416, macs: 663552 });
   expect(
     report.groups
-      .filter((g) => g.prunable)
+      .filter((g) => g.prunable && g.kind !== 'block')
       .map((g) => g.size)
       .sort(),
   ).toEqual([24, 24, 48, 48, 48]);
-  const order = report.groups.map((g) => report.layers.findIndex((l) => l.name === g.layers[0]));
+  // Two blocks add to what they read; the others change the width. Their cost is that of all of their layers.
+  const blocks = report.groups.at(-1)!;
+  expect(blocks).toMatchObject({ id: 'block1/add#blocks', kind: 'block', size: 2, prunable: true });
+  expect(blocks.layers.slice(0, 2)).toEqual(['block1/conv1', 'block1/conv2']);
+  expect(blocks.consumers).toHaveLength(2);
+  const inside = report.layers.filter((l) => blocks.layers.includes(l.name));
+  expect(blocks.macs).toBe(inside.reduce((sum, l) => sum + l.macs, 0));
+  expect(report.layers.find((l) => l.name === 'block1/conv1')!.group).toBe('block1/conv1');
+  const order = report.groups.slice(0, -1).map((g) => report.layers.findIndex((l) => l.name === g.layers[0]));
   expect(order).toEqual([...order].sort((a, b) => a - b));
   expect(report.prunable.parameters).toBeGreaterThan(0.95);
   expect(report.costTerms.length).toBeGreaterThan(0);

@@ -141,15 +141,89 @@ test('a cancelled ranking keeps what it has and can be gone on with', async () =
 });
 
 test.each(['magnitude', 'magnitude-l2', 'activation', 'random', 'leave-one-out'] as const)(
-  '%s ranks every prunable group in graph order',
+  '%s ranks every prunable group but blocks in graph order',
   async (method) => {
     const ranks = await run('rank', { model, data: { ...calib, samples: 20 }, method, seed: 0, device });
     const report = await run('inspect', { model });
-    expect(ranks.groups.map((g) => g.id)).toEqual(report.groups.filter((g) => g.prunable).map((g) => g.id));
+    expect(ranks.groups.map((g) => g.id)).toEqual(
+      report.groups.filter((g) => g.prunable && g.kind !== 'block').map((g) => g.id),
+    );
     for (const g of ranks.groups)
       expect(g.units.map((u) => u.index)).toEqual(Array.from({ length: g.size }, (_, i) => i));
   },
 );
+
+test('residual blocks are ranked, planned, measured and pruned when their group is named', async () => {
+  const id = 'block1/add#blocks';
+  const data = { ...calib, samples: 60 };
+  const scores: number[][] = [];
+  for (const method of ['shapley', 'leave-one-out', 'activation', 'random'] as const) {
+    const ranks = await run('rank', {
+      model,
+      data,
+      method,
+      metric: 'cross-entropy',
+      groups: [id],
+      seed: 1,
+      device,
+    });
+    expect(ranks.groups).toMatchObject([{ id, kind: 'block', size: 2 }]);
+    scores.push(ranks.groups[0].units.map((u) => u.score));
+    if (method === 'shapley') {
+      const { full, empty } = ranks.groups[0].value!;
+      expect(scores[0][0] + scores[0][1]).toBeCloseTo(full - empty, 5);
+      expect(full).toBeGreaterThan(empty);
+    }
+  }
+  expect(scores[2].every((s) => s > 0)).toBe(true);
+  const refused = await failure(run('rank', { model, data, method: 'magnitude', groups: [id], seed: 0, device }));
+  expect(refused.code).toBe('unsupported');
+  expect(refused.message).toContain('no magnitude');
+
+  const ranks = await run('rank', { model, data, method: 'shapley', groups: [id], seed: 1, device });
+  const planned = await run('plan', {
+    model,
+    data,
+    ranks,
+    target: { kind: 'keep-units', value: 0.5 },
+    allocation: 'global',
+    minKeep: 0.25,
+    roundTo: 1,
+    frozen: [],
+    seed: 0,
+    device,
+  });
+  const cut = planned.plan.groups.find((g) => g.id === id)!;
+  expect(cut.keep).toHaveLength(1);
+  expect(planned.plan.groups.filter((g) => g.id !== id && g.keep.length < 24)).toEqual([]);
+  const measured = await run('measure', { model, data: holdout, keep: { [id]: cut.keep }, metric: 'accuracy', device });
+  expect(measured.predicted).toEqual(planned.predicted);
+  const out = join(scratch(), 'shallow.onnx');
+  const report = await run('prune', { model, data: holdout, plan: planned.plan, out, device });
+  expect(report.after.macs).toBeCloseTo(planned.predicted.macs, 3);
+  expect(report.after.parameters).toBeCloseTo(planned.predicted.parameters, 3);
+  expect(report.equivalence.maxRelDiff).toBeLessThanOrEqual(report.equivalence.tolerance);
+  expect(report.after.value).toBeCloseTo(measured.value, 6);
+
+  // Nobody asked for blocks: none go, and nobody is told that they stay.
+  const plain = await run('rank', { model, data, method: 'magnitude', seed: 0, device });
+  expect(plain.groups.some((g) => g.kind === 'block')).toBe(false);
+  const { plan, messages } = await run('plan', {
+    model,
+    data,
+    ranks: plain,
+    target: { kind: 'keep-units', value: 0.5 },
+    allocation: 'global',
+    minKeep: 0.25,
+    roundTo: 1,
+    frozen: [],
+    seed: 0,
+    device,
+  });
+  expect(plan.groups.some((g) => g.id === id)).toBe(false);
+  expect(plan.groups.reduce((n, g) => n + g.keep.length, 0)).toBe(96);
+  expect(messages).toEqual([]);
+});
 
 test('mean activations are those of the values that the consumers read', async () => {
   const ranks = await run('rank', {
