@@ -89,7 +89,8 @@ function valueInfo(graph: Graph, base: GraphProto | FunctionProto | undefined): 
       continue;
     }
     written.add(v);
-    const entry = valueToProto(v, info);
+    // A value that has lost its declaration has another shape now: symbols of the old one are not to stay.
+    const entry = valueToProto(v, info, v.proto === undefined);
     if (entry.type || !info.type) out.push(entry);
   }
   for (const v of graph.values.values())

@@ -1,7 +1,8 @@
 import { cloneModel } from '../graph/clone.ts';
 import { removeDeadNodes } from '../graph/edit.ts';
 import { inferShapes } from '../graph/shapes/index.ts';
-import type { Model } from '../graph/ir.ts';
+import { factorDim, mulDims } from '../graph/shapes/dims.ts';
+import type { Dim, Model, Value } from '../graph/ir.ts';
 import type { Tensor } from '../onnx/tensor.ts';
 import { SecateurError } from '../errors.ts';
 import { removeBlocks } from './blocks.ts';
@@ -42,10 +43,33 @@ export function pruneModel(structure: Structure, keep: KeepSets): { model: Model
       copy.type = { kind: 'tensor', elemType: copy.initializer.dataType, shape: [...copy.initializer.dims] };
     });
   }
+  setShapes(structure, kept, clone.value);
   shareConstants(model.graph);
   removeDeadNodes(model);
   inferShapes(model);
   return { model, shrunkOutputs: [] };
+}
+
+/**
+ * Shapes of what is computed, from what stays of each axis: a shape that was declared for more units would mislead shape
+ * inference, and runtimes plan their memory by it.
+ */
+function setShapes(structure: Structure, kept: Kept, copy: (v: Value) => Value): void {
+  for (const [value, axes] of structure.flow.tracked) {
+    const shape = value.type?.shape;
+    if (!value.producer || !shape || axes.every((axis) => typeof axis === 'string')) continue;
+    const after = shape.map((dim, i): Dim => {
+      const axis = axes[i];
+      if (typeof axis === 'string') return dim;
+      if (axis instanceof Int32Array) return kept.count(axis);
+      const factors = factorDim(dim);
+      return factors ? mulDims(factors.rest, kept.count(axis.labels)) : null;
+    });
+    if (after.every((dim, i) => dim === shape[i])) continue;
+    const target = copy(value);
+    target.type = { ...target.type!, shape: after };
+    target.proto = undefined;
+  }
 }
 
 /** Cuts each (tensor, axis, keep-set) once, so that layers that share a weight and lose the same go on sharing. */
