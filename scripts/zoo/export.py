@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import logging
 import warnings
@@ -34,7 +35,7 @@ def export(model: nn.Module, inputs: tuple[Input, ...], sample: tuple[torch.Tens
 def _dynamo(model, inputs, sample, variant, names, outputs) -> onnx.ModelProto:
     dims: dict[str, object] = {}
     for name in {n for i in inputs for n in i.dynamic.values()}:
-        dims[name] = torch.export.Dim(name, min=1, max=64) if False else torch.export.Dim.DYNAMIC
+        dims[name] = torch.export.Dim.DYNAMIC
     shapes = tuple({axis: dims[name] for axis, name in i.dynamic.items()} or None for i in inputs)
     program = torch.onnx.export(
         model,
@@ -52,8 +53,6 @@ def _dynamo(model, inputs, sample, variant, names, outputs) -> onnx.ModelProto:
 
 def _nested(model: nn.Module, shapes: tuple) -> tuple:
     """torch.export wants one tree per parameter of forward: *inputs is a single one."""
-    import inspect
-
     kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
     return (shapes,) if inspect.Parameter.VAR_POSITIONAL in kinds else shapes
 
