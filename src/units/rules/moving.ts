@@ -138,7 +138,7 @@ function expand(node: Node, flow: Flow): void {
     const k = i - (after.length - before.length);
     if (k >= 0 && before[k] !== 1) return x[k];
     // Copies that are told apart later (the query heads that share a key) may go one by one.
-    if (typeof size === 'number' && size > 1 && i < after.length - 1) {
+    if (typeof size === 'number' && size > 1) {
       const [labels] = flow.atoms.split([size]);
       widened.add(labels);
       return labels;
