@@ -150,7 +150,7 @@ export function matMul(node: Node, flow: Flow, at: Operands = PLAIN): void {
   if (!isWeight(node, at.x, flow) && !isWeight(node, at.w, flow)) {
     // Products of two activations are those of an attention.
     lead.forEach((axis) => flow.role(axis, 'head'));
-    [a[kA], columns].forEach((axis) => flow.role(axis, 'head-dim'));
+    [a[kA], rows, columns].forEach((axis) => flow.role(axis, 'head-dim'));
   }
   flow.macs(node, [...lead, rows, a[kA] instanceof Int32Array ? a[kA] : b[kB], columns]);
   flow.setAxes(node, 0, [...lead, rows, columns]);
