@@ -1,7 +1,7 @@
 import type { Clone } from '../graph/clone.ts';
 import { removeDeadNodes } from '../graph/edit.ts';
 import type { Graph, Node, Value } from '../graph/ir.ts';
-import type { ResidualBlock } from '../units/residual.ts';
+import { NORMALISING, type ResidualBlock } from '../units/residual.ts';
 import type { KeepSets, Structure } from '../units/types.ts';
 
 /**
@@ -23,14 +23,10 @@ export function removeBlocks(structure: Structure, keep: KeepSets, clone: Clone)
 
 function removeBlock(block: ResidualBlock, sum: Node): void {
   const skip = sum.inputs[block.skip]!;
-  if (sum.op === 'com.microsoft.SkipLayerNormalization') normaliseAlone(sum, skip, 'LayerNormalization', [2, 3], 4);
-  else if (sum.op === 'com.microsoft.SkipSimplifiedLayerNormalization')
-    normaliseAlone(sum, skip, 'SimplifiedLayerNormalization', [2], 3);
-  else {
-    const out = sum.outputs[0]!;
-    sum.graph.removeNode(sum, false);
-    putInPlace(sum.graph, out, skip);
-  }
+  if (NORMALISING[sum.op]) return normaliseAlone(sum, skip);
+  const out = sum.outputs[0]!;
+  sum.graph.removeNode(sum, false);
+  putInPlace(sum.graph, out, skip);
 }
 
 /** Lets all readers of `out`, which nothing computes any more, read `value`; a model output keeps its name. */
@@ -51,8 +47,9 @@ function putInPlace(graph: Graph, out: Value, value: Value): void {
 }
 
 /** LayerNorm(skip + branch + bias) becomes LayerNorm(skip + bias). */
-function normaliseAlone(node: Node, skip: Value, opType: string, parameters: number[], bias: number): void {
+function normaliseAlone(node: Node, skip: Value): void {
   const { graph } = node;
+  const { alone, parameters, bias } = NORMALISING[node.op];
   const weights = parameters.map((i) => node.inputs[i] ?? null);
   const offset = node.inputs[bias];
   let x = skip;
@@ -70,7 +67,7 @@ function normaliseAlone(node: Node, skip: Value, opType: string, parameters: num
   }
   node.truncateInputs(0);
   [x, ...weights].forEach((v, i) => v && node.setInput(i, v));
-  node.opType = opType;
+  node.opType = alone;
   node.domain = '';
   const epsilon = node.float('epsilon', 1e-12);
   node.attributes.clear();

@@ -27,6 +27,12 @@ const ADDING: Record<string, readonly number[]> = {
   'com.microsoft.SkipSimplifiedLayerNormalization': [1, 2],
 };
 
+/** Ops that normalise the sum: what normalises the skip alone, which inputs are its parameters, and which is added, too. */
+export const NORMALISING: Record<string, { alone: string; parameters: readonly number[]; bias: number }> = {
+  'com.microsoft.SkipLayerNormalization': { alone: 'LayerNormalization', parameters: [2, 3], bias: 4 },
+  'com.microsoft.SkipSimplifiedLayerNormalization': { alone: 'SimplifiedLayerNormalization', parameters: [2], bias: 3 },
+};
+
 /** Ops that read no more than the shape of their operand. */
 const MEASURING = new Set(['Shape', 'Size']);
 
@@ -86,6 +92,13 @@ function isRead(value: Value, readers: Readers): boolean {
   return value.isGraphOutput || readers.has(value);
 }
 
+/** The skip, and what the node that gives it gives beside it, computed of it: the normalised sum of a SkipLayerNormalization. */
+function sameContents(skip: Value): ReadonlySet<Value> {
+  const { producer, producerIndex } = skip;
+  const beside = producer && producerIndex === 3 && ADDING[producer.op] ? producer.outputs[0] : null;
+  return new Set(beside ? [skip, beside] : [skip]);
+}
+
 /** What is computed from `skip` for `branch`; undefined when that makes no block. */
 function branchNodes(
   sum: Node,
@@ -103,9 +116,10 @@ function branchNodes(
   }
   const order = [...before].sort((m, n) => position.get(m)! - position.get(n)!);
   const inside = new Set<Node>();
+  const from = sameContents(skip);
   for (const node of order) {
     if (MEASURING.has(node.op)) continue;
-    if (readBy(node).some((v) => v === skip || (v.producer && inside.has(v.producer)))) inside.add(node);
+    if (readBy(node).some((v) => from.has(v) || (v.producer && inside.has(v.producer)))) inside.add(node);
   }
   if (!inside.has(branch.producer)) return undefined;
   const dead = new Set<Node>();
@@ -173,6 +187,8 @@ const MOST_SETS = 32;
 /** Which blocks the nodes and weights of a graph are there for. */
 export class BlockNeeds {
   private readonly nodes = new Map<Node, Needs>();
+  /** Of what a block's sum gives first. */
+  private readonly firsts = new Map<Node, Needs>();
   private readonly weights = new Map<unknown, Needs>();
 
   constructor(graph: Graph, blocks: readonly ResidualBlock[]) {
@@ -182,11 +198,11 @@ export class BlockNeeds {
     const outputs = new Set(graph.outputs);
     for (const node of [...graph.nodes].reverse()) {
       let needs: Needs | undefined;
-      for (const v of node.outputs) {
-        if (!v) continue;
-        if (outputs.has(v)) needs = ALWAYS;
-        for (const reader of readers.get(v) ?? []) needs = either(needs, this.ofReader(reader, v, sums));
-      }
+      node.outputs.forEach((v, i) => {
+        if (v && outputs.has(v)) needs = ALWAYS;
+        for (const reader of (v && readers.get(v)) || []) needs = either(needs, this.ofReader(reader, v!, sums));
+        if (i === 0 && sums.has(node) && needs) this.firsts.set(node, needs);
+      });
       this.nodes.set(node, needs ?? ALWAYS);
     }
     for (const [value, list] of readers) {
@@ -202,7 +218,12 @@ export class BlockNeeds {
   private ofReader(reader: Node, v: Value, sums: ReadonlyMap<Node, { branch: number; unit: number }>): Needs {
     const needs = this.nodes.get(reader) ?? ALWAYS;
     const sum = sums.get(reader);
-    return sum && reader.inputs[sum.branch] === v ? smallest([...needs, [sum.unit]]) : needs;
+    if (!sum) return needs;
+    const withBlock = smallest([...needs, [sum.unit]]);
+    if (reader.inputs[sum.branch] === v) return withBlock;
+    // Without the block, sum and normalisation are nodes of their own.
+    const parameter = NORMALISING[reader.op]?.parameters.some((i) => reader.inputs[i] === v);
+    return parameter ? (this.firsts.has(reader) ? either(withBlock, this.firsts.get(reader)!) : withBlock) : needs;
   }
 
   node(node: Node): Needs {
