@@ -116,6 +116,18 @@ export function grouped(): TestModel {
   return { name: 'group normalisation', model: b.build(), sampleShape: [2, 6, 6], classes: 3, batchable: true };
 }
 
+/** Three residual blocks, one of them within another. */
+export function deep(): TestModel {
+  const b = builder({ seed: 31 });
+  const mlp = (x: Value, name: string) => b.linear(b.relu(b.linear(x, 6, 5, `${name}.up`)), 5, 6, `${name}.down`);
+  const x = b.linear(b.input('x', ['N', 4, 5]), 5, 6, 'embed');
+  const inside = b.linear(x, 6, 6, 'inside');
+  const first = b.add(x, b.relu(b.add(mlp(inside, 'inner'), inside)));
+  const last = b.add(mlp(first, 'last'), first);
+  b.output(b.gemm(b.flatten(last), 24, 3, 'fc'));
+  return { name: 'blocks', model: b.build(), sampleShape: [4, 5], classes: 3, batchable: true };
+}
+
 export function testModels(): TestModel[] {
   return [
     residual(),
@@ -130,6 +142,7 @@ export function testModels(): TestModel[] {
     normalised(),
     normalised(1),
     grouped(),
+    deep(),
   ];
 }
 
