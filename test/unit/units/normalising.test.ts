@@ -244,14 +244,15 @@ describe('blocks', () => {
     const { b, x } = tokens(17);
     let y = x;
     for (let i = 0; i < 2; i++) y = b.add(y, mlp(b, norm(b, y, 8, `norm${i}`), 8, 12, `mlp${i}`));
-    expect(await check(b, b.linear(norm(b, y, 8, 'last'), 8, 3))).toEqual([8, 12, 12]);
+    // The last group: the two blocks.
+    expect(await check(b, b.linear(norm(b, y, 8, 'last'), 8, 3))).toEqual([8, 12, 12, 2]);
   });
 
   it('the width of a residual stream with post-norm is one group', async () => {
     const { b, x } = tokens(17);
     let y = x;
     for (let i = 0; i < 2; i++) y = norm(b, b.add(y, mlp(b, y, 8, 12, `mlp${i}`)), 8, `norm${i}`);
-    expect(await check(b, b.linear(y, 8, 3))).toEqual([8, 12, 12]);
+    expect(await check(b, b.linear(y, 8, 3))).toEqual([8, 12, 12, 2]);
   });
 
   it('a ConvNeXt block with channels last', async () => {
