@@ -1,5 +1,6 @@
 import { attentionMacs } from '../../graph/macs.ts';
 import type { Node } from '../../graph/ir.ts';
+import { Tensor } from '../../onnx/tensor.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
 import { biasedQueries, packedQueries, projectedQueries } from '../gates/attention.ts';
 import type { Gate } from '../gates/gate.ts';
@@ -290,19 +291,36 @@ function inRuns(node: Node, flow: Flow, { dims, size }: Heads, rotary: boolean):
   tieRuns(flow, dims.subarray(2 * angles, size), unit, reason);
 }
 
-/** Ties the dimensions of pairs and the columns of both tables of angles. */
+/** Ties the dimensions of pairs, and the columns of both tables of angles with them. */
 function rotate(node: Node, flow: Flow, q: Heads, tables: readonly number[], interleaved: boolean, rotated = 0): void {
   const last = tables.map((i) => ({ axes: flow.axes(node, i), shape: flow.shape(node.inputs[i]) }));
   const angles = last[0].shape?.[last[0].shape.length - 1];
   if (typeof angles !== 'number' || 2 * angles > q.size || (rotated > 0 && rotated !== 2 * angles))
     return flow.freeze(q.dims, unknownShape(node));
   const pairs = tieRotated(flow, q.dims, 2 * angles, interleaved);
-  for (const { axes } of last) {
+  tables.forEach((input, i) => {
+    const { axes } = last[i];
+    const table = node.inputs[input]!;
     axes?.slice(0, -1).forEach((axis) => flow.freeze(axis, positions(node)));
     const columns = axes?.[axes.length - 1] ?? unknownShape(node);
-    if (angles > 1) flow.unite(pairs, columns);
-    else flow.freeze(pairs, columns instanceof Int32Array ? unknownShape(node) : columns);
-  }
+    if (angles < 2 || !axes) flow.freeze(pairs, columns instanceof Int32Array ? unknownShape(node) : columns);
+    // Where only some dimensions are turned, one of them must stay: an axis of angles that is cut sees to that.
+    else if ((table.initializer && !table.isGraphInput) || 2 * angles < q.size) flow.unite(pairs, columns);
+    else pickAngles(node, flow, input, axes.length - 1, pairs);
+  });
+}
+
+/** Angles that are computed serve many layers, which may lose different ones: each takes its own out of them. */
+function pickAngles(node: Node, flow: Flow, input: number, axis: number, pairs: Axis): void {
+  if (typeof pairs === 'string') return;
+  flow.rewrite(node, (copy, kept) => {
+    const left = [...kept.positions(pairs)];
+    if (left.length === pairs.length) return;
+    const stem = `${copy.outputs[0]!.name}_angles`;
+    const index = copy.graph.addInitializer(stem, Tensor.fromInt64('', [left.length], left));
+    const gather = copy.graph.addNode('Gather', [copy.inputs[input]!, index], [stem], { before: copy });
+    copy.setInput(input, gather.setInt('axis', axis).outputs[0]!);
+  });
 }
 
 /**

@@ -1,14 +1,17 @@
+import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';
-import type { Value } from '../../../src/graph/ir.ts';
+import { cloneModel } from '../../../src/graph/clone.ts';
+import type { Model, Value } from '../../../src/graph/ir.ts';
 import { modelCost } from '../../../src/graph/cost.ts';
 import { pruneModel } from '../../../src/pruning/surgery.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { costTerms } from '../../../src/units/cost-terms.ts';
 import type { Structure } from '../../../src/units/types.ts';
 import { Builder, type Attrs } from '../../support/build.ts';
-import { checkInvariant, randomKeep, seeded } from '../../support/invariant.ts';
+import { gateModel, gateRow } from '../../../src/units/gating.ts';
+import { checkInvariant, maxRelDiff, openSession, randomFeeds, randomKeep, seeded } from '../../support/invariant.ts';
 
 const MS = 'com.microsoft.';
 const WIDTH = 12;
@@ -27,7 +30,7 @@ async function hold(s: Structure): Promise<string[]> {
   const { results, tolerance } = await checkInvariant(s, { shares: [0.25, 0.5, 0.01], seed: 5 });
   for (const r of results) expect(r.diff, `${r.group} keeping ${r.kept} of ${r.size}`).toBeLessThanOrEqual(tolerance);
   const random = seeded(9);
-  for (const g of s.groups.filter((g) => g.prunable)) {
+  for (const g of s.groups.filter((g) => g.prunable && g.kind !== 'block')) {
     const keep = new Map([[g.id, randomKeep(g, 0.5, random)]]);
     const cost = modelCost(pruneModel(s, keep).model);
     const terms = costTerms(s).map((t) => {
@@ -52,9 +55,50 @@ async function hold(s: Structure): Promise<string[]> {
     ).toBeCloseTo(cost.parameters, 3);
   }
   return s.groups
-    .filter((g) => g.prunable)
+    .filter((g) => g.prunable && g.kind !== 'block')
     .map((g) => `${g.kind} ${g.size}`)
     .sort();
+}
+
+/** The same with each operand on its own, which onnxruntime also runs without a GPU. */
+function unpacked(model: Model): Model {
+  const copy = cloneModel(model).model;
+  const { graph } = copy;
+  for (const node of graph.nodes.filter((n) => n.opType === 'MultiHeadAttention')) {
+    const part = (input: number, index: number): Value => {
+      const at = graph.addInitializer('index', Tensor.fromInt64('', [], [index]));
+      const gather = graph.addNode('Gather', [node.inputs[input]!, at], ['part'], { before: node }).setInt('axis', 3);
+      const shape = graph.addInitializer('shape', Tensor.fromInt64('', [3], [0, 0, -1]));
+      return graph.addNode('Reshape', [gather.outputs[0]!, shape], ['part'], { before: node }).outputs[0]!;
+    };
+    const all = !node.inputs[1];
+    const operands = all ? [0, 1, 2].map((i) => part(0, i)) : [node.inputs[0]!, part(1, 0), part(1, 1)];
+    operands.forEach((v, i) => node.setInput(i, v));
+  }
+  return copy;
+}
+
+/** Every prunable group of a model with packed operands is held against the gated model. */
+async function holdUnpacked(s: Structure): Promise<void> {
+  const random = seeded(4);
+  const feeds = randomFeeds(s.model, random);
+  const groups = s.groups.filter((g) => g.prunable);
+  const ids = groups.map((g) => g.id);
+  const gated = gateModel(s, ids);
+  const reference = await openSession(unpacked(gated.model), false);
+  for (const group of groups)
+    for (const share of [0.25, 0.5, 0.01]) {
+      const keep = new Map([[group.id, randomKeep(group, share, random)]]);
+      const gates = gated.gates.map((g): [string, ort.Tensor] => [
+        g.input.name,
+        new ort.Tensor('float32', gateRow(g.size, keep.get(g.group)), [1, g.size]),
+      ]);
+      const expected = await reference.run({ ...feeds, ...Object.fromEntries(gates) });
+      const session = await openSession(unpacked(pruneModel(s, keep).model), false);
+      expect(maxRelDiff(await session.run(feeds), expected), group.id).toBeLessThanOrEqual(1e-5);
+      await session.release();
+    }
+  await reference.release();
 }
 
 const sizeOf = (s: Structure, id: string) => s.groups.find((g) => g.id === id)!.size;
@@ -143,6 +187,20 @@ describe('com.microsoft.MultiHeadAttention, held against the gated model', () =>
       });
       const dims = split ? ['head-dim 3'] : ['head-dim 3', 'head-dim 3'];
       expect(await hold(s)).toEqual(['head 4', ...dims, 'neuron 12', 'neuron 12']);
+    }
+  });
+
+  it('queries, keys and values, or keys and values, packed in one tensor', async () => {
+    for (const all of [true, false]) {
+      const b = new Builder();
+      const s = attended(b, (x) => {
+        const packed = (n: number, name: string) => b.reshape(b.linear(x, WIDTH, n * 12, name), [0, 0, 4, n, 3]);
+        return attend(b, all ? [packed(3, 'qkv')] : [b.linear(x, WIDTH, 12, 'q'), packed(2, 'kv')], 4);
+      });
+      expect(s.warnings).toEqual([]);
+      const units = s.groups.filter((g) => g.prunable && g.kind !== 'block').map((g) => `${g.kind} ${g.size}`);
+      expect(units.sort()).toEqual(['head 4', 'head-dim 3', 'neuron 12']);
+      await holdUnpacked(s);
     }
   });
 
@@ -271,6 +329,22 @@ describe('ai.onnx Attention, held against the gated model', () => {
     });
   }
 
+  it('angles that are computed once for two layers, which lose their own', async () => {
+    const b = new Builder({ opset: 23 });
+    const positions = b.op('Reshape', [b.input('positions', [5]), b.ints([1, 5, 1])]);
+    const angles = b.op('MatMul', [positions, b.weight([1, 3], 'frequencies', 1)]);
+    const table = (op: string) => b.op('Expand', [b.op(op, [angles]), b.ints([2, 1, 1])]);
+    const [cos, sin] = [table('Cos'), table('Sin')];
+    const turn = (v: Value) => b.op('RotaryEmbedding', [v, cos, sin], { num_heads: 2 });
+    const layer = (x: Value, name: string) => {
+      const [q, k, v] = ['q', 'k', 'v'].map((n) => b.linear(x, WIDTH, 12, name + n));
+      return b.op('Attention', [turn(q), turn(k), v], { q_num_heads: 2, kv_num_heads: 2 });
+    };
+    const s = attended(b, (x) => layer(b.add(x, b.linear(layer(x, 'a'), 12, WIDTH, 'between')), 'b'));
+    const [pairs, values, heads] = ['head-dim 3', 'head-dim 6', 'head 2'];
+    expect(await hold(s)).toEqual([heads, heads, pairs, pairs, values, values, 'neuron 12']);
+  });
+
   it('scores that are given out', async () => {
     const b = new Builder({ opset: 23 });
     const s = attended(b, (x) => {
@@ -301,5 +375,18 @@ describe('com.microsoft.RotaryEmbedding, held against the gated model', () => {
       });
       expect(await hold(s)).toEqual(['head 3', 'head-dim 2', 'head-dim 4', 'neuron 12']);
     }
+  });
+});
+
+describe('fused attention that is left whole', () => {
+  it('says why', () => {
+    const b = new Builder();
+    const s = attended(b, (x) =>
+      b.op(`${MS}DecoderMaskedMultiHeadAttention`, qkv(b, x, { q: 12, k: 12 }), { num_heads: 4 }, 'decoder'),
+    );
+    const q = s.groups.find((g) => g.id === 'q')!;
+    expect(q.reason).toBe(
+      'feeds com.microsoft.DecoderMaskedMultiHeadAttention "decoder", which keeps states of its own',
+    );
   });
 });
