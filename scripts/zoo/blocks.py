@@ -174,7 +174,7 @@ class SuperResolution(nn.Module):
 
 
 SPECS = [
-    Spec("yolo", "zoo", Yolo, image(64), (dynamo(18), torchscript(13), torchscript(17, keep_batch_norm=True))),
+    Spec("yolo", "zoo", Yolo, image(64), (dynamo(18), torchscript(13), torchscript(17, unfused=True))),
     Spec("cbam", "zoo", CbamNet, image(32), (dynamo(18), torchscript(13))),
     Spec("sknet", "zoo", SkNet, image(32), (dynamo(18), torchscript(12))),
     Spec("super_resolution", "zoo", SuperResolution, image(16, 1), (dynamo(20), torchscript(10))),

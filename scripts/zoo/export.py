@@ -45,7 +45,7 @@ def _dynamo(model, inputs, sample, variant, names, outputs) -> onnx.ModelProto:
         opset_version=variant.opset,
         dynamo=True,
         dynamic_shapes=_nested(model, shapes) if any(shapes) else None,
-        optimize=not variant.keep_batch_norm,
+        optimize=not variant.unfused,
         verbose=False,
     )
     return program.model_proto
@@ -60,7 +60,7 @@ def _nested(model: nn.Module, shapes: tuple) -> tuple:
 def _torchscript(model, inputs, sample, variant, names, outputs) -> onnx.ModelProto:
     buffer = io.BytesIO()
     axes = {i.name: i.dynamic for i in inputs if i.dynamic}
-    mode = torch.onnx.TrainingMode.PRESERVE if variant.keep_batch_norm else torch.onnx.TrainingMode.EVAL
+    mode = torch.onnx.TrainingMode.PRESERVE if variant.unfused else torch.onnx.TrainingMode.EVAL
     torch.onnx.export(
         model,
         sample,

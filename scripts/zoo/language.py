@@ -65,7 +65,7 @@ def roberta() -> torch.nn.Module:
     return Pick(hf.RobertaForTokenClassification(config), logits, ("input_ids", "attention_mask"))
 
 
-def t5(gated: bool) -> hf.T5Model:
+def t5(gated: bool) -> hf.T5ForConditionalGeneration:
     config = hf.T5Config(
         vocab_size=WORDS,
         d_model=24,
@@ -75,6 +75,8 @@ def t5(gated: bool) -> hf.T5Model:
         num_heads=3,
         feed_forward_proj="gated-gelu" if gated else "relu",
         use_cache=False,
+        # torch.export cannot decompose the fused attention with a bias.
+        attn_implementation="eager",
     )
     return hf.T5ForConditionalGeneration(config)
 
@@ -126,8 +128,10 @@ def whisper_decoder() -> torch.nn.Module:
             super().__init__()
             self.model = whisper()
 
-        def forward(self, ids, states):
-            return self.model(decoder_input_ids=ids, encoder_outputs=(states,), use_cache=False).logits
+        def forward(self, ids, mask, states):
+            return self.model(
+                decoder_input_ids=ids, decoder_attention_mask=mask, encoder_outputs=(states,), use_cache=False
+            ).logits
 
     return Decoder()
 
@@ -135,15 +139,16 @@ def whisper_decoder() -> torch.nn.Module:
 MASKED = (ids("input_ids"), ids("attention_mask", 1, 1))
 BERT_INPUTS = (*MASKED, ids("token_type_ids", 1))
 DECODER = (ids("ids", axes={0: "batch"}), Input("states", (2, 12, 24)))
+MASKED_DECODER = (ids("ids", axes={0: "batch"}), ids("mask", 1, 1, axes={0: "batch"}), Input("states", (2, 12, 24)))
 MEL = (Input("x", (2, 8, 24), dynamic={0: "batch"}),)
 
 SPECS = [
     Spec("bert", "transformers", bert, BERT_INPUTS, (dynamo(18), dynamo(24), torchscript(14))),
     Spec("roberta", "transformers", roberta, MASKED, (dynamo(21), torchscript(16))),
     Spec("gpt2", "transformers", gpt2, MASKED, (dynamo(18), torchscript(14))),
-    Spec("llama_gqa", "transformers", llama, MASKED, (dynamo(18), dynamo(23), torchscript(17))),
+    Spec("llama_gqa", "transformers", llama, MASKED, (dynamo(18), dynamo(23, unfused=True), torchscript(17))),
     Spec("t5_encoder", "transformers", t5_encoder, MASKED, (dynamo(18), torchscript(14))),
     Spec("t5_decoder", "transformers", t5_decoder, DECODER, (dynamo(18), torchscript(14))),
     Spec("whisper_encoder", "transformers", whisper_encoder, MEL, (dynamo(18), torchscript(17))),
-    Spec("whisper_decoder", "transformers", whisper_decoder, DECODER, (dynamo(18), torchscript(17))),
+    Spec("whisper_decoder", "transformers", whisper_decoder, MASKED_DECODER, (dynamo(18), torchscript(17))),
 ]

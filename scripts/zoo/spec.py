@@ -32,8 +32,8 @@ class Variant:
 
     exporter: str
     opset: int
-    # BatchNormalization stays a node of its own (False: the exporter folds it into the Conv before it).
-    keep_batch_norm: bool = False
+    # No fusions: BatchNormalization stays a node of its own instead of being folded into the Conv before it.
+    unfused: bool = False
 
     @property
     def suffix(self) -> str:

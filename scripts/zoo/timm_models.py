@@ -22,7 +22,7 @@ def efficient_former():
 
 
 def beit_tiny():
-    return beit.Beit(
+    net = beit.Beit(
         img_size=32,
         patch_size=8,
         num_classes=CLASSES,
@@ -34,6 +34,10 @@ def beit_tiny():
         use_abs_pos_emb=False,
         use_rel_pos_bias=True,
     )
+    for block in net.blocks:
+        # torch.export cannot decompose the fused attention with a bias.
+        block.attn.fused_attn = False
+    return net
 
 
 def deit():

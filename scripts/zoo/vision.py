@@ -181,7 +181,7 @@ def slim_squeezenet(version: str) -> nn.Module:
     return thin_convs(partial(squeezenet.SqueezeNet, version, CLASSES))
 
 
-FOLDED_AND_NOT = (dynamo(18), torchscript(17, keep_batch_norm=True))
+FOLDED_AND_NOT = (dynamo(18), torchscript(17, unfused=True))
 
 SPECS = [
     Spec(
@@ -189,7 +189,7 @@ SPECS = [
         "torchvision",
         partial(slim_resnet, resnet.BasicBlock, [2, 2, 2, 1]),
         image(),
-        (dynamo(18), torchscript(11), torchscript(7, keep_batch_norm=True)),
+        (dynamo(18), torchscript(11), torchscript(7, unfused=True)),
     ),
     Spec(
         "densenet",
@@ -209,7 +209,7 @@ SPECS = [
     Spec("swin", "torchvision", swin, image(), (dynamo(18), torchscript(17))),
     Spec("swin_v2", "torchvision", swin_v2, image(32), (dynamo(20), torchscript(17))),
     Spec("alexnet", "torchvision", alexnet, image(224), (dynamo(18), torchscript(8))),
-    Spec("vgg", "torchvision", slim_vgg, image(64), (dynamo(19), torchscript(9, keep_batch_norm=True))),
+    Spec("vgg", "torchvision", slim_vgg, image(64), (dynamo(19), torchscript(9, unfused=True))),
     Spec("resnext", "torchvision", partial(slim_resnet, resnet.Bottleneck, [2, 2, 1, 1], groups=4, width_per_group=32), image(), (dynamo(18), torchscript(12))),
     Spec("wide_resnet", "torchvision", partial(slim_resnet, resnet.Bottleneck, [2, 1, 1, 1], width_per_group=128), image(), FOLDED_AND_NOT),
     Spec("resnet50", "torchvision", partial(slim_resnet, resnet.Bottleneck, [2, 2, 1, 1]), image(), (dynamo(22), torchscript(13))),
