@@ -59,7 +59,7 @@ export function findResidualBlocks(graph: Graph): ResidualBlock[] {
       [0, 1],
       [1, 0],
     ]) {
-      const nodes = branchNodes(node, node.inputs[skip]!, node.inputs[branch]!, position, readers);
+      const nodes = branchNodes(node.inputs[skip]!, node.inputs[branch]!, position, readers);
       if (nodes) found.push({ node, skip, branch, nodes });
     }
   }
@@ -92,6 +92,26 @@ function isRead(value: Value, readers: Readers): boolean {
   return value.isGraphOutput || readers.has(value);
 }
 
+/** Nodes behind `branch` that nothing needs once it is not read. */
+function onlyFor(branch: Value, after: (v: Value) => boolean, readers: Readers): Set<Node> {
+  const open = new Map<Node, number>();
+  const dead = new Set<Node>();
+  const queue = [branch];
+  for (const v of queue) {
+    const node = v.producer!;
+    const reads = node.outputs.reduce(
+      (n, o) => n + (o ? (o.isGraphOutput ? Infinity : (readers.get(o)?.length ?? 0)) : 0),
+      0,
+    );
+    const rest = (open.get(node) ?? reads) - 1;
+    open.set(node, rest);
+    if (rest > 0) continue;
+    dead.add(node);
+    for (const read of readBy(node)) if (after(read)) queue.push(read);
+  }
+  return dead;
+}
+
 /** The skip, and what the node that gives it gives beside it, computed of it: the normalised sum of a SkipLayerNormalization. */
 function sameContents(skip: Value): ReadonlySet<Value> {
   const { producer, producerIndex } = skip;
@@ -101,38 +121,36 @@ function sameContents(skip: Value): ReadonlySet<Value> {
 
 /** What is computed from `skip` for `branch`; undefined when that makes no block. */
 function branchNodes(
-  sum: Node,
   skip: Value,
   branch: Value,
   position: ReadonlyMap<Node, number>,
   readers: Readers,
 ): Node[] | undefined {
   const start = skip.producer ? position.get(skip.producer)! : -1;
-  if (skip.initializer || !branch.producer || position.get(branch.producer)! <= start) return undefined;
-  // Nodes come after what they read: what depends on the skip comes after it.
-  const before = new Set([branch.producer]);
-  for (const node of before) {
-    for (const { producer } of readBy(node)) if (producer && position.get(producer)! > start) before.add(producer);
-  }
-  const order = [...before].sort((m, n) => position.get(m)! - position.get(n)!);
-  const inside = new Set<Node>();
+  const after = (v: Value) => v.producer !== null && position.get(v.producer)! > start;
+  if (skip.initializer || !after(branch) || branch.isGraphOutput || readers.get(branch)!.length > 1) return undefined;
   const from = sameContents(skip);
-  for (const node of order) {
+  const dead = onlyFor(branch, after, readers);
+  // What the branch reads and leaves behind must not depend on the skip.
+  const left = new Set<Value>();
+  for (const node of dead) {
+    if (MEASURING.has(node.op)) continue;
+    for (const v of readBy(node)) if (!from.has(v) && after(v) && !dead.has(v.producer!)) left.add(v);
+  }
+  for (const v of left) {
+    if (MEASURING.has(v.producer!.op)) continue;
+    for (const read of readBy(v.producer!)) {
+      if (from.has(read)) return undefined;
+      if (after(read)) left.add(read);
+    }
+  }
+  const inside = new Set<Node>();
+  for (const node of [...dead].sort((m, n) => position.get(m)! - position.get(n)!)) {
     if (MEASURING.has(node.op)) continue;
     if (readBy(node).some((v) => from.has(v) || (v.producer && inside.has(v.producer)))) inside.add(node);
   }
-  if (!inside.has(branch.producer)) return undefined;
-  const dead = new Set<Node>();
-  for (const node of order.reverse()) {
-    const goes = node.outputs.every((v) => {
-      if (!v) return true;
-      const allowed = v === branch ? (reader: Node) => reader === sum : (reader: Node) => dead.has(reader);
-      return !v.isGraphOutput && (readers.get(v) ?? []).every(allowed);
-    });
-    if (goes) dead.add(node);
-    else if (inside.has(node)) return undefined;
-  }
-  const nodes = order.reverse().filter((n) => inside.has(n));
+  if (!inside.has(branch.producer!)) return undefined;
+  const nodes = [...inside];
   return nodes.some((n) => nodeMacs(n) > 0) ? nodes : undefined;
 }
 
