@@ -4,7 +4,7 @@ import { opsetVersion, type Graph, type Model, type Node, type Value } from '../
 import { DataType, isFloatType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
 import { SecateurError } from '../errors.ts';
-import { GateContext } from './gates/gate.ts';
+import { GateContext, zeroWhereClosed } from './gates/gate.ts';
 import type { GateSite, Structure } from './types.ts';
 
 /** One gated operand in a gated model. */
@@ -61,6 +61,7 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
       shape: [`rows:${id}`, group.size],
     });
     const made = new Map<string, Value>();
+    const grows = opset >= 9 && group.sites.some((s) => s.gate);
     const sites = group.sites.map((site): GatedSite => {
       const consumer = clone.node(site.node);
       const original = consumer.inputs[site.input]!;
@@ -74,7 +75,16 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
       }
       const key = `${original.name}|${site.axis}|${site.units.join()}`;
       let gated = made.get(key);
-      if (!gated) made.set(key, (gated = multiply(graph, original, spread(graph, original, input, site, group.size))));
+      if (!gated) {
+        const factor = spread(graph, original, input, site, group.size);
+        gated = multiply(graph, original, factor);
+        if (grows) {
+          const context = new GateContext({ node: consumer, input: site.input, factor, opset });
+          gated = zeroWhereClosed(context, gated, factor);
+          gated.type = original.type && { ...original.type };
+        }
+        made.set(key, gated);
+      }
       consumer.setInput(site.input, gated);
       return { ...common, gated, batchable, multiplied: true };
     });
@@ -85,7 +95,7 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
   const inOrder = [...special.values()].sort((a, b) => position.get(a[0].site.node)! - position.get(b[0].site.node)!);
   for (const sites of inOrder) gateSpecially(graph, sites, opset);
   for (const site of gates.flatMap((g) => g.sites))
-    if (site.multiplied) site.original = site.gated.producer!.inputs[0]!;
+    if (site.multiplied) site.original = productOf(site.gated).inputs[0]!;
   sortTopologically(graph);
   return { model: clone.model, gates, node: clone.node };
 }
@@ -113,6 +123,12 @@ function gateSpecially(graph: Graph, sites: SpecialSite[], opset: number): void 
     s.made.original = s.made.gated = operand;
     if (replaced) s.made.consumer = factor.uses[0]?.node ?? consumer;
   }
+}
+
+/** The multiplication behind a gated operand. */
+function productOf(gated: Value): Node {
+  const { producer } = gated;
+  return producer!.opType === 'Where' ? producer!.inputs[1]!.producer! : producer!;
 }
 
 function multiply(graph: Graph, original: Value, factor: Value): Value {

@@ -148,8 +148,16 @@ function kindOf(index: UnitIndex, c: number, flow: Flow, members: Production[], 
   const role = flow.roles.find(({ labels }) => index.units(labels, c).some((u) => u >= 0))?.role;
   if (role) return role;
   if (members.some((p) => RECURRENT.has(p.node.opType))) return 'hidden';
+  const embeds = members.some((p) => p.node.opType === 'Gather');
+  if (embeds || sites.some(({ node }) => centres(node))) return 'width';
   if (sites.some((s) => /^(Skip|Embed)?(Simplified)?(Layer|RMS)Norm/.test(s.node.opType))) return 'width';
   return members.some((p) => p.node.opType.includes('Conv')) ? 'channel' : 'neuron';
+}
+
+/** The mean that a decomposed LayerNormalization takes away. */
+function centres({ op, inputs, outputs }: Node): boolean {
+  const subtracts = (n: Node) => n.op === 'Sub' && n.inputs[0] === inputs[0];
+  return op === 'ReduceMean' && (outputs[0]?.uses.some((u) => subtracts(u.node)) ?? false);
 }
 
 const RECURRENT = new Set(['LSTM', 'GRU', 'RNN', 'DynamicQuantizeLSTM']);

@@ -18,6 +18,14 @@ export type GateAttributes = Record<string, number | readonly number[] | string 
 /** The least count of units that something is divided by, so that the value of no unit at all is finite. */
 export const FEWEST = 1e-6;
 
+/**
+ * A product with a gate that is 0 wherever the gate is, also where the operand is not finite: behind a norm over open units
+ * only, closed units may grow without bound.
+ */
+export function zeroWhereClosed(at: Pick<GateContext, 'add' | 'scalar'>, product: Value, factor: Value): Value {
+  return at.add('Where', [at.add('Cast', [factor], { to: DataType.BOOL }), product, at.scalar(0)]);
+}
+
 /** What a gate finds in the graph that is being gated, and the means to edit it. */
 export class GateContext {
   readonly graph: Graph;
@@ -100,7 +108,8 @@ export class GateContext {
 
   /** Multiplies the operand: what a gate does where nothing else is needed. */
   multiply(): void {
-    this.node.setInput(this.input, this.add('Mul', [this.operand, this.factor]));
+    const product = this.add('Mul', [this.operand, this.factor]);
+    this.node.setInput(this.input, this.opset >= 9 ? zeroWhereClosed(this, product, this.factor) : product);
   }
 
   /** Lets all readers of output `index` of the consumer read what `make` gives, which may be computed from that output. */

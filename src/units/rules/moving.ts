@@ -126,13 +126,12 @@ function split(node: Node, flow: Flow): void {
   });
 }
 
-/** Expand: carried; a new or widened axis is fixed. */
+/** Expand: carried; copies along a new or widened axis are units of their own where something tells them apart later. */
 function expand(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
   const before = flow.shape(node.inputs[0]);
   const after = flow.shape(node.outputs[0]);
   if (!x || !before || !after) return flow.barrier(node, unknownShape(node));
-  const shape = flow.constantInts(node, 1);
   const widened = new Set<Axis>();
   const out = after.map((size, i): Axis => {
     const k = i - (after.length - before.length);
