@@ -30,11 +30,12 @@ export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n
   );
   const taken = new Set<string>();
   return components.map(({ members }, c) => {
+    const group = buildGroup(flow, index, c, members, sites[c]);
+    // The first group of a layer has its name; others say what they are, dimensions beside heads.
     const stem = layerName(members[0].node);
     let id = stem;
-    for (let i = 2; taken.has(id); i++) id = `${stem}#${i}`;
+    for (let i = 1; taken.has(id); i++) id = `${stem}#${group.kind}${i > 1 ? i : ''}`;
     taken.add(id);
-    const group = buildGroup(flow, index, c, members, sites[c]);
     const constraint = constraints.find((k) => index.units(k.labels, c)[0] >= 0);
     if (constraint) group.blocks = blocksOf(index, constraint, c);
     if (parts[c].length) group.parts = parts[c];
