@@ -249,6 +249,19 @@ test('mean activations are those of the values that the consumers read', async (
   const mean = new Float64Array(24);
   values.forEach((v, i) => (mean[Math.floor(i / 64) % 24] += Math.abs(v)));
   ranks.groups[0].units.forEach((u, i) => expect(u.score).toBeCloseTo(mean[i] / (search.samples * 64), 5));
+
+  // Of a block: its branch as a whole.
+  const id = 'block1/add#blocks';
+  const blocks = await run('rank', { model, data: calib, method: 'activation', groups: [id], seed: 0, device });
+  const add = loadModel(model);
+  const branch = add.graph.nodes.find((n) => n.name === 'block1/add')!.inputs.find((v) => v!.name.includes('bn2'))!;
+  add.graph.outputs.push(branch);
+  saveModel(add, path);
+  const second = await ort.InferenceSession.create(path);
+  const sums = (await second.run({ x: new ort.Tensor('float32', x.data as Float32Array, x.dims) }))[branch.name];
+  const all = sums.data as Float32Array;
+  expect(blocks.groups[0].units[0].score).toBeCloseTo(all.reduce((sum, v) => sum + Math.abs(v), 0) / all.length, 5);
+  await second.release();
   await session.release();
 });
 
