@@ -33,7 +33,7 @@ export function coverageOf(structure: Structure): Coverage {
       if (value.uses.some((u) => last.has(u.node) || (u.node.op === 'Gather' && u.index === 0))) continue;
       const axes = flow.weightAxes.get(value) ?? flow.axesOf(value) ?? [];
       parameters.all += parameterCount(value);
-      if (axes.some((a) => typeof a !== 'string' && touched(a))) parameters.prunable += parameterCount(value);
+      if (axes.some((a) => a instanceof Int32Array && touched(a))) parameters.prunable += parameterCount(value);
     }
   }
   const macs = { all: 0, prunable: 0 };
