@@ -79,7 +79,7 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
         const factor = spread(graph, original, input, site, group.size);
         gated = multiply(graph, original, factor);
         if (grows) {
-          const context = new GateContext({ node: consumer, input: site.input, factor, opset });
+          const context = new GateContext({ node: consumer, input: site.input, factor, axes: [site.axis], opset });
           gated = zeroWhereClosed(context, gated, factor);
           gated.type = original.type && { ...original.type };
         }
@@ -116,7 +116,8 @@ function gateSpecially(graph: Graph, sites: SpecialSite[], opset: number): void 
   const factors = sites.map((s) => spread(graph, operand, s.gate, s.site, s.size));
   const stem = `${operand.name}_gates`;
   const factor = factors.reduce((a, b) => graph.addNode('Mul', [a, b], [stem]).outputs[0]!);
-  site.gate!(new GateContext({ node: consumer, input: site.input, factor, opset }));
+  const axes = [...new Set(sites.map((s) => s.site.axis))];
+  site.gate!(new GateContext({ node: consumer, input: site.input, factor, axes, opset }));
   // Where a formula stands in for the consumer, what reads the gates is the consumer now.
   const replaced = consumer.outputs.every((v) => !v || (v.uses.length === 0 && !v.isGraphOutput));
   for (const s of sites) {

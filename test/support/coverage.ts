@@ -22,7 +22,7 @@ export function coverageOf(structure: Structure): Coverage {
   const { model, flow, groups } = structure;
   const owned = new Set<number>();
   for (const g of groups) if (g.prunable && !g.residuals) for (const atom of g.atoms) owned.add(flow.atoms.find(atom));
-  const touched = (labels: Int32Array) => labels.some((atom) => owned.has(flow.atoms.find(atom)));
+  const touched = (labels: Int32Array) => labels.some((atom) => flow.atoms.causes(atom).some((c) => owned.has(c)));
   const last = lastLayers(structure);
   const parameters = { all: 0, prunable: 0 };
   const counted = new Set<unknown>();

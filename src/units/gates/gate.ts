@@ -22,8 +22,23 @@ export const FEWEST = 1e-6;
  * A product with a gate that is 0 wherever the gate is, also where the operand is not finite: behind a norm over open units
  * only, closed units may grow without bound.
  */
-export function zeroWhereClosed(at: Pick<GateContext, 'add' | 'scalar'>, product: Value, factor: Value): Value {
-  return at.add('Where', [at.add('Cast', [factor], { to: DataType.BOOL }), product, at.scalar(0)]);
+export function zeroWhereClosed(
+  at: Pick<GateContext, 'add' | 'scalar'>,
+  product: Value,
+  factor: Value,
+  elemType?: number,
+): Value {
+  return at.add('Where', [at.add('Cast', [factor], { to: DataType.BOOL }), product, at.scalar(0, elemType)]);
+}
+
+/** What differs from a mean over the consumer's operand. */
+export interface MeanOptions {
+  keepdims?: boolean;
+  /** Axes of x along which units lie. */
+  units?: readonly number[];
+  /** The gates, where they are laid out or typed otherwise than those of the operand. */
+  factor?: Value;
+  elemType?: number;
 }
 
 /** What a gate finds in the graph that is being gated, and the means to edit it. */
@@ -42,7 +57,11 @@ export class GateContext {
   readonly factor: Value;
   readonly opset: number;
 
-  constructor(parts: { node: Node; input: number; factor: Value; opset: number }) {
+  /** Axes of the operand along which units lie. */
+  readonly axes: readonly number[];
+
+  constructor(parts: { node: Node; input: number; factor: Value; axes: readonly number[]; opset: number }) {
+    this.axes = parts.axes;
     this.node = parts.node;
     this.graph = parts.node.graph;
     this.input = parts.input;
@@ -106,10 +125,29 @@ export class GateContext {
       : this.add('Clip', [x], { min: { float: bound } });
   }
 
+  /** x times the gates, 0 where they are closed whatever x is. */
+  product(x: Value, factor = this.factor, elemType = this.elemType): Value {
+    const product = this.add('Mul', [x, factor]);
+    return this.opset >= 9 ? zeroWhereClosed(this, product, factor, elemType) : product;
+  }
+
   /** Multiplies the operand: what a gate does where nothing else is needed. */
   multiply(): void {
-    const product = this.add('Mul', [this.operand, this.factor]);
-    this.node.setInput(this.input, this.opset >= 9 ? zeroWhereClosed(this, product, this.factor) : product);
+    this.node.setInput(this.input, this.product(this.operand));
+  }
+
+  /**
+   * Mean over open units, Σ g·x / max(Σ g, 1e-6), and over all positions of axes without units. Sums and not means of
+   * gates: of a single open unit it is exactly that unit, as in the pruned model, whose deviation from it must be 0.
+   * @param axes axes of x that the mean runs over, non-negative
+   */
+  mean(x: Value, axes: readonly number[], options: MeanOptions = {}): Value {
+    const { keepdims = true, units = this.axes, factor = this.factor, elemType = this.elemType } = options;
+    const others = axes.filter((axis) => !units.includes(axis));
+    const gated = this.product(x, factor, elemType);
+    const inner = others.length ? this.reduce('ReduceMean', gated, others) : gated;
+    const count = this.atLeast(this.reduce('ReduceSum', factor, axes, keepdims), FEWEST, elemType);
+    return this.add('Div', [this.reduce('ReduceSum', inner, axes, keepdims), count]);
   }
 
   /** Lets all readers of output `index` of the consumer read what `make` gives, which may be computed from that output. */

@@ -1,6 +1,6 @@
 import type { Value } from '../../graph/ir.ts';
 import { DataType } from '../../onnx/data-type.ts';
-import { FEWEST, type Gate, type GateContext } from './gate.ts';
+import type { Gate, GateContext } from './gate.ts';
 
 /**
  * Normalisations over units (architecture.md, idea 1, rule b): the consumer gives way to its formula with
@@ -10,8 +10,6 @@ import { FEWEST, type Gate, type GateContext } from './gate.ts';
 
 /** What every normalisation over units says of itself. */
 export interface Normalisation {
-  /** Positions along those of the normalised axes that carry units. */
-  size: number;
   epsilon: number;
 }
 
@@ -20,6 +18,8 @@ interface Weighted {
   x: Value;
   /** One multiplier per unit, of the rank of `x`. */
   factor: Value;
+  /** Axes of x along which units lie, where they are not those of the operand. */
+  units?: readonly number[];
 }
 
 interface Standardised {
@@ -43,41 +43,21 @@ function wideFactor(g: GateContext): Value {
   return g.cast(g.factor, g.elemType, statisticsType(g));
 }
 
-/** Sums over open gates, divided by their number: the mean of what is multiplied by the gates over the mean of the gates. */
-class Means {
-  private readonly g: GateContext;
-  private readonly factor: Value;
-  private readonly axes: readonly number[];
-  private readonly share: Value;
-
-  constructor(g: GateContext, factor: Value, axes: readonly number[], size: number) {
-    this.g = g;
-    this.factor = factor;
-    this.axes = axes;
-    this.share = g.atLeast(g.reduce('ReduceMean', factor, axes), FEWEST / size, statisticsType(g));
-  }
-
-  of(x: Value): Value {
-    const gated = this.g.add('Mul', [x, this.factor]);
-    return this.g.add('Div', [this.g.reduce('ReduceMean', gated, this.axes), this.share]);
-  }
-}
-
 /**
  * (x − μ) / sqrt(σ² + ε) over `axes`, x / sqrt(Σg·x²/n + ε) where it is not centred.
  * @param axes non-negative
  */
 function standardise(
   g: GateContext,
-  { x, factor }: Weighted,
+  { x, factor, units }: Weighted,
   axes: readonly number[],
-  { size, epsilon }: Normalisation,
+  { epsilon }: Normalisation,
   centre = true,
 ): Standardised {
-  const means = new Means(g, factor, axes, size);
-  const mean = centre ? means.of(x) : undefined;
+  const meanOf = (v: Value) => g.mean(v, axes, { units, factor, elemType: statisticsType(g) });
+  const mean = centre ? meanOf(x) : undefined;
   const centred = mean ? g.add('Sub', [x, mean]) : x;
-  const variance = means.of(g.add('Mul', [centred, centred]));
+  const variance = meanOf(g.add('Mul', [centred, centred]));
   const deviation = g.add('Sqrt', [g.add('Add', [variance, g.scalar(epsilon, statisticsType(g))])]);
   return { y: g.add('Div', [centred, deviation]), mean, deviation };
 }
@@ -148,7 +128,7 @@ export function embedLayerNorm(norm: Normalisation): Gate {
     const { node } = g;
     if (!node.outputs[2]) node.setOutput(2, g.graph.freshValue(`${g.operand.name}_sum`, { ...node.outputs[0]!.type! }));
     const factor = g.add('Reshape', [wideFactor(g), g.ints([-1, 1, g.operand.type!.shape![1] as number])]);
-    const { y } = standardise(g, { x: wide(g, node.outputs[2]!), factor }, [2], norm);
+    const { y } = standardise(g, { x: wide(g, node.outputs[2]!), factor, units: [2] }, [2], norm);
     give(g, 0, affine(g, y, node.inputs[5], node.inputs[6]));
   };
 }
@@ -186,7 +166,8 @@ export function groupNorm(norm: GroupNorm): Gate {
     const whole = addends.reduce((sum, v) => g.add('Add', [sum, addend(g, norm, v)]), wide(g, g.operand));
     const x = regroup(whole, place(0, -1, norm.groups, each));
     const factor = regroup(wideFactor(g), place(-1, 1, norm.groups, each));
-    const { y } = standardise(g, { x, factor }, norm.last ? [1, 3] : [2, 3], norm);
+    const units = [norm.last ? 3 : 2];
+    const { y } = standardise(g, { x, factor, units }, norm.last ? [1, 3] : [2, 3], norm);
     const shape = place(1, 1, norm.groups, norm.perGroup ? 1 : each);
     const grouped = affine(g, y, g.node.inputs[1], g.node.inputs[2], shape);
     const out = g.add('Reshape', [grouped, g.add('Shape', [g.operand])]);
@@ -202,12 +183,13 @@ function addend(g: GateContext, norm: GroupNorm, v: Value): Value {
 }
 
 /** MeanVarianceNormalization over `axes`: its definition adds 1e-9 to the deviation. */
-export function meanVariance(axes: readonly number[], size: number): Gate {
+export function meanVariance(axes: readonly number[]): Gate {
   return (g) => {
     const x = wide(g, g.operand);
-    const means = new Means(g, wideFactor(g), axes, size);
-    const centred = g.add('Sub', [x, means.of(x)]);
-    const deviation = g.add('Sqrt', [means.of(g.add('Mul', [centred, centred]))]);
+    const factor = wideFactor(g);
+    const meanOf = (v: Value) => g.mean(v, axes, { factor, elemType: statisticsType(g) });
+    const centred = g.add('Sub', [x, meanOf(x)]);
+    const deviation = g.add('Sqrt', [meanOf(g.add('Mul', [centred, centred]))]);
     give(g, 0, g.add('Div', [centred, g.add('Add', [deviation, g.scalar(1e-9, statisticsType(g))])]));
   };
 }

@@ -7,12 +7,10 @@ import { axisIndex, same, type Rule, type Rules } from './rule.ts';
 
 const unknownShape = (node: Node) => `feeds ${describe(node)}, whose shape is not known`;
 
-/** The units along some axes of input 0 are seen together: gates in front, made for the number of their positions. */
-function contractTogether(node: Node, flow: Flow, axes: readonly number[], gate: (size: number) => Gate): void {
+/** The units along some axes of input 0 are seen together. */
+function contractTogether(node: Node, flow: Flow, axes: readonly number[], gate: Gate): void {
   const x = flow.axes(node, 0)!;
-  const labelled = axes.filter((axis) => x[axis] instanceof Int32Array);
-  const size = labelled.reduce((n, axis) => n * x[axis].length, 1);
-  for (const axis of labelled) flow.contract(node, 0, axis, gate(size));
+  for (const axis of axes) if (x[axis] instanceof Int32Array) flow.contract(node, 0, axis, gate);
 }
 
 /** A parameter loses what its axis loses; that of an axis without units stays whole. */
@@ -66,12 +64,12 @@ function instanceNorm(node: Node, flow: Flow): void {
   if (!x || x.length < 3) return flow.barrier(node, unknownShape(node));
   const epsilon = node.float('epsilon', 1e-5);
   const positions = x.slice(2).map((_, i) => i + 2);
-  contractTogether(node, flow, positions, (size) => gates.instanceNorm({ size, epsilon }));
+  contractTogether(node, flow, positions, gates.instanceNorm({ epsilon }));
   flow.setAxes(node, 0, [x[0], perChannel(node, flow, x[1], [1, 2]), ...x.slice(2)]);
 }
 
 /** Where the inputs and outputs of a layer normalisation are; it runs over all axes from `axis` on. */
-interface LayerForm extends Omit<gates.LayerNorm, 'axis' | 'size' | 'epsilon'> {
+interface LayerForm extends Omit<gates.LayerNorm, 'axis' | 'epsilon'> {
   epsilon?: number;
   /** The last axis, whatever `axis` says. */
   lastAxis?: boolean;
@@ -94,7 +92,7 @@ function layerNorm(form: LayerForm): Rule {
     const axis = form.lastAxis ? rank - 1 : axisIndex(node.int('axis', -1), rank);
     const epsilon = node.float('epsilon', form.epsilon ?? 1e-5);
     const axes = x.slice(axis).map((_, i) => axis + i);
-    contractTogether(node, flow, axes, (size) => gates.layerNorm({ ...form, axis, size, epsilon }));
+    contractTogether(node, flow, axes, gates.layerNorm({ ...form, axis, epsilon }));
     const statistics = out.map((a, i): Axis => (i < axis ? a : 'has one position'));
     node.outputs.forEach((v, i) => {
       if (v?.type?.shape) flow.setAxes(node, i, i === 0 || i === form.sum ? out : statistics);
@@ -111,9 +109,8 @@ function embedLayerNorm(node: Node, flow: Flow): void {
   const embedded = tables.map((i) => flow.axes(node, i)![1]).reduce((a, b) => flow.unite(a, b));
   const features = perChannel(node, flow, embedded, [5, 6]);
   for (const i of tables) flow.produce(node, i, 1);
-  const size = features.length;
   if (features instanceof Int32Array)
-    flow.contract(node, 2, 1, gates.embedLayerNorm({ size, epsilon: node.float('epsilon', 1e-12) }));
+    flow.contract(node, 2, 1, gates.embedLayerNorm({ epsilon: node.float('epsilon', 1e-12) }));
   flow.setAxes(node, 0, [...ids, features]);
   if (node.outputs[1]) flow.setAxes(node, 1, [ids[0]]);
   flow.setAxes(node, 2, [...ids, features]);
@@ -158,7 +155,7 @@ function groupNorm(form: GroupForm): Rule {
       const epsilon = node.float('epsilon', 1e-5);
       const [last, silu] = [form.last(node), form.silu(node)];
       const gate = { channels, groups: count, last, perGroup, silu, epsilon, addends };
-      contractTogether(node, flow, [axis], (size) => gates.groupNorm({ ...gate, size }));
+      contractTogether(node, flow, [axis], gates.groupNorm(gate));
     }
     node.outputs.forEach((_, i) => flow.setAxes(node, i, out));
   };
@@ -182,7 +179,7 @@ function meanVariance(node: Node, flow: Flow): void {
   // Before opset 9 the attributes were other ones.
   if (!x || flow.opset < 9) return flow.barrier(node, unknownShape(node));
   const axes = [...new Set(node.ints('axes', [0, 2, 3]).map((a) => axisIndex(a, x.length)))].sort((a, b) => a - b);
-  contractTogether(node, flow, axes, (size) => gates.meanVariance(axes, size));
+  contractTogether(node, flow, axes, gates.meanVariance(axes));
   flow.setAxes(node, 0, x);
 }
 

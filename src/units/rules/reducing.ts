@@ -40,10 +40,9 @@ function reduce(node: Node, flow: Flow): void {
   if (!x || !axes) return flow.barrier(node, unknownShape(node));
   const keep = node.int('keepdims', 1) !== 0;
   const units = axes.filter((axis) => x[axis] instanceof Int32Array);
-  const size = units.reduce((n, axis) => n * x[axis].length, 1);
   const gate = GATES[node.opType];
   for (const axis of units)
-    flow.contract(node, 0, axis, gate === 'mean' ? mean(axes, keep, size) : gate === 'zero' ? undefined : gate);
+    flow.contract(node, 0, axis, gate === 'mean' ? mean(axes, keep) : gate === 'zero' ? undefined : gate);
   flow.setAxes(
     node,
     0,
