@@ -11,15 +11,24 @@ export type Labels = Int32Array;
 /** How a family of atoms came to be: the axis of a weight, or one of the parts that an axis was split into. */
 type Origin = 'weight' | 'part';
 
+/** Atoms that there is room for at first. */
+const ROOM = 1 << 16;
+
 export class Atoms {
-  private readonly parent: number[] = [];
-  private readonly rank: number[] = [];
-  private readonly frozen = new Map<number, string>();
-  /** Root of a composite class → the atoms that it goes with, outermost part first. */
-  private readonly composites = new Map<number, readonly number[]>();
-  private readonly joined = new Map<string, number>();
+  private size = 0;
+  private parent = new Int32Array(ROOM);
+  private rank = new Uint8Array(ROOM);
+  /** Of a representative the number of its class among `composites`, 0 where it is primitive. */
+  private composite = new Int32Array(ROOM);
+  /** Of a representative the number of the reason why its class stays among `reasons`, 0 where it may go. */
+  private frozen = new Int32Array(ROOM);
   /** Atoms that were created together, or whose classes met, are of one family. */
-  private readonly familyOf: number[] = [];
+  private familyOf = new Int32Array(ROOM);
+  /** The atoms that a composite class goes with, outermost part first. */
+  private readonly composites: (readonly number[])[] = [[]];
+  private readonly joined = new Map<number | string, number>();
+  private readonly reasons: string[] = [''];
+  private readonly reasonNumbers = new Map<string, number>();
   private readonly familyParent: number[] = [];
   private readonly origins: Origin[] = [];
   private readonly familySizes: number[] = [];
@@ -28,7 +37,7 @@ export class Atoms {
   readonly splits: Labels[][] = [];
 
   get count(): number {
-    return this.parent.length;
+    return this.size;
   }
 
   /** New, free atoms for an axis of `size` positions. */
@@ -37,7 +46,10 @@ export class Atoms {
     this.familyParent.push(family);
     this.origins.push(origin);
     this.familySizes.push(size);
-    return Int32Array.from({ length: size }, () => this.add(family));
+    const first = this.add(size, family);
+    const labels = new Int32Array(size);
+    for (let i = 0; i < size; i++) labels[i] = first + i;
+    return labels;
   }
 
   /** New, free atoms for parts of these sizes that an axis is split into, or repeated along. */
@@ -47,21 +59,32 @@ export class Atoms {
     return parts;
   }
 
-  private add(family: number): number {
-    const atom = this.parent.length;
-    this.parent.push(atom);
-    this.rank.push(0);
-    this.familyOf.push(family);
-    return atom;
+  /** Makes `count` atoms and gives the first. */
+  private add(count: number, family: number): number {
+    const first = this.size;
+    this.size += count;
+    if (this.size > this.parent.length) {
+      const room = Math.max(2 * this.parent.length, this.size);
+      this.parent = grown(this.parent, new Int32Array(room));
+      this.rank = grown(this.rank, new Uint8Array(room));
+      this.composite = grown(this.composite, new Int32Array(room));
+      this.frozen = grown(this.frozen, new Int32Array(room));
+      this.familyOf = grown(this.familyOf, new Int32Array(room));
+    }
+    for (let atom = first; atom < this.size; atom++) this.parent[atom] = atom;
+    this.familyOf.fill(family, first, this.size);
+    return first;
   }
 
   /** Representative of the class of an atom. */
   find(atom: number): number {
-    let root = atom;
-    while (this.parent[root] !== root) root = this.parent[root];
-    while (this.parent[atom] !== root) {
-      const next = this.parent[atom];
-      this.parent[atom] = root;
+    const { parent } = this;
+    let root = parent[atom];
+    if (parent[root] === root) return root;
+    while (parent[root] !== root) root = parent[root];
+    while (parent[atom] !== root) {
+      const next = parent[atom];
+      parent[atom] = root;
       atom = next;
     }
     return root;
@@ -69,7 +92,7 @@ export class Atoms {
 
   /** True when the position goes with others rather than in its own right. */
   isComposite(atom: number): boolean {
-    return this.composites.size > 0 && this.composites.has(this.find(atom));
+    return this.composite[this.find(atom)] > 0;
   }
 
   /**
@@ -78,16 +101,36 @@ export class Atoms {
    */
   causes(atom: number): readonly number[] {
     const root = this.find(atom);
-    if (!this.composites.has(root)) return [root];
+    if (!this.composite[root]) return [root];
     const all = this.allCauses(root);
-    const free = all.filter((c) => !this.frozen.has(c));
+    if (!all.some((c) => this.frozen[c])) return all;
+    const free = all.filter((c) => !this.frozen[c]);
     return free.length ? free : all;
   }
 
-  private allCauses(atom: number): number[] {
+  /** Visits the causes of all positions of an axis, in order. */
+  forCauses(labels: Labels, visit: (root: number) => void): void {
+    for (const atom of labels) {
+      const root = this.find(atom);
+      if (this.composite[root]) this.causes(root).forEach(visit);
+      else visit(root);
+    }
+  }
+
+  private allCauses(atom: number): readonly number[] {
     const root = this.find(atom);
-    const parts = this.composites.get(root);
-    return parts ? [...new Set(parts.flatMap((p) => this.allCauses(p)))] : [root];
+    const number = this.composite[root];
+    if (!number) return [root];
+    const parts = this.composites[number];
+    if (this.arePrimitive(parts)) return parts;
+    // Noted for the next time: what has become of them is followed once.
+    return (this.composites[number] = unique(parts.flatMap((p) => this.allCauses(p))));
+  }
+
+  /** True when these represent primitive classes, still. */
+  private arePrimitive(atoms: readonly number[]): boolean {
+    for (const atom of atoms) if (this.parent[atom] !== atom || this.composite[atom]) return false;
+    return true;
   }
 
   /** True when two positions always go together. */
@@ -100,13 +143,24 @@ export class Atoms {
 
   /** A position that goes when any of these does. */
   join(atoms: readonly number[]): number {
-    const causes = [...new Set(atoms.flatMap((a) => this.allCauses(a)))];
-    if (causes.length === 1) return causes[0];
-    const key = [...causes].sort((a, b) => a - b).join();
+    const causes = unique(atoms.flatMap((a) => this.allCauses(a)));
+    return causes.length === 1 ? causes[0] : this.composed(causes);
+  }
+
+  /** The same of two. */
+  joinTwo(a: number, b: number): number {
+    const [x, y] = [this.find(a), this.find(b)];
+    if (this.composite[x] || this.composite[y]) return this.join([x, y]);
+    return x === y ? x : this.composed([x, y]);
+  }
+
+  /** The class of a position that goes with several primitive classes. */
+  private composed(causes: readonly number[]): number {
+    const key = keyOf(causes);
     let atom = this.joined.get(key);
     if (atom === undefined) {
-      atom = this.add(this.familyOf[causes[0]]);
-      this.composites.set(atom, causes);
+      atom = this.add(1, this.familyOf[causes[0]]);
+      this.composite[atom] = this.composites.push(causes) - 1;
       this.joined.set(key, atom);
     }
     return atom;
@@ -116,9 +170,12 @@ export class Atoms {
   unite(a: number, b: number): void {
     const [x, y] = [this.find(a), this.find(b)];
     if (x === y) return;
-    if (!this.composites.has(x) && !this.composites.has(y)) return this.merge(x, y);
+    if (!this.composite[x] && !this.composite[y]) return this.merge(x, y);
+    if (!this.composite[x] && this.adopt(x, y)) return;
+    if (!this.composite[y] && this.adopt(y, x)) return;
     // Also those that never go: a head of one side belongs to the head of the other even where a dimension is fixed.
     const [left, right] = [this.allCauses(x), this.allCauses(y)];
+    if (left.length === right.length && left.every((c, i) => c === right[i])) return;
     const onlyLeft = left.filter((c) => !right.includes(c));
     const onlyRight = right.filter((c) => !left.includes(c));
     if (onlyLeft.length === 0 || onlyRight.length === 0) {
@@ -129,15 +186,27 @@ export class Atoms {
     else this.pair(onlyLeft, onlyRight);
   }
 
+  /** A primitive class becomes a composite one; false when it is among its causes. */
+  private adopt(primitive: number, composite: number): boolean {
+    const causes = this.allCauses(composite);
+    if (causes.includes(primitive)) return false;
+    if (causes.length === 1) this.merge(primitive, causes[0]);
+    else this.follow(primitive, composite, causes);
+    return true;
+  }
+
+  private follow(primitive: number, composite: number, causes: readonly number[]): void {
+    const reason = this.frozen[primitive];
+    this.parent[primitive] = composite;
+    if (reason) for (const c of causes) this.freezeNumbered(c, reason);
+  }
+
   /** A primitive class becomes what others make of it. */
   private substitute(primitive: number, by: readonly number[]): void {
     const target = this.join(by);
     const root = this.find(target);
-    const reason = this.frozen.get(primitive);
-    if (!this.composites.has(root)) return this.merge(primitive, root);
-    this.frozen.delete(primitive);
-    this.parent[primitive] = root;
-    if (reason !== undefined) for (const c of by) this.freezeClass(c, reason);
+    if (this.composite[root]) this.follow(primitive, root, by);
+    else this.merge(primitive, root);
   }
 
   /** Causes of as many positions belong to each other; what finds no partner must not go. */
@@ -158,31 +227,50 @@ export class Atoms {
     if (this.rank[x] < this.rank[y]) [x, y] = [y, x];
     this.parent[y] = x;
     if (this.rank[x] === this.rank[y]) this.rank[x]++;
-    const reason = this.frozen.get(x) ?? this.frozen.get(y);
-    this.frozen.delete(y);
-    if (reason !== undefined) this.frozen.set(x, reason);
+    if (!this.frozen[x]) this.frozen[x] = this.frozen[y];
     this.mergeFamilies(x, y);
   }
 
   private freezeClass(root: number, reason: string): void {
-    if (this.composites.has(root)) this.allCauses(root).forEach((c) => this.freezeClass(c, reason));
-    else if (!this.frozen.has(root)) this.frozen.set(root, reason);
+    this.freezeNumbered(root, this.reasonNumber(reason));
+  }
+
+  private freezeNumbered(root: number, reason: number): void {
+    if (this.composite[root]) this.allCauses(root).forEach((c) => this.freezeNumbered(c, reason));
+    else if (!this.frozen[root]) this.frozen[root] = reason;
+  }
+
+  private reasonNumber(reason: string): number {
+    let number = this.reasonNumbers.get(reason);
+    if (number === undefined) {
+      number = this.reasons.push(reason) - 1;
+      this.reasonNumbers.set(reason, number);
+    }
+    return number;
   }
 
   /** Marks the classes of these atoms as not removable; the first reason given stays. */
   freeze(labels: Labels, reason: string): void {
-    for (const atom of labels) this.freezeClass(this.find(atom), reason);
+    const number = this.reasonNumber(reason);
+    for (const atom of labels) this.freezeNumbered(this.find(atom), number);
   }
 
   /** Why a primitive class may not be removed, or undefined when it may. */
   frozenReason(atom: number): string | undefined {
-    return this.frozen.get(this.find(atom));
+    const number = this.frozen[this.find(atom)];
+    return number ? this.reasons[number] : undefined;
+  }
+
+  /** True when a primitive class may not be removed. */
+  isFrozen(atom: number): boolean {
+    return this.frozen[this.find(atom)] > 0;
   }
 
   /** The family of an atom: one number for all that were created together or met. */
   family(atom: number): number {
+    const up = this.familyParent;
     let f = this.familyOf[atom];
-    while (this.familyParent[f] !== f) f = this.familyParent[f];
+    while (up[f] !== f) f = up[f] = up[up[f]];
     return f;
   }
 
@@ -203,4 +291,21 @@ export class Atoms {
     this.familyParent[from] = into;
     if (this.origins[from] === 'weight') this.origins[into] = 'weight';
   }
+}
+
+function unique(atoms: readonly number[]): number[] {
+  return [...new Set(atoms)];
+}
+
+/** The same for the same causes in any order. Two of them, as heads × dimensions have, make a number: it is faster. */
+function keyOf(causes: readonly number[]): number | string {
+  if (causes.length !== 2) return [...causes].sort((a, b) => a - b).join();
+  const [a, b] = causes;
+  // Exact: there are fewer than 2^26 atoms, else the numbers would not fit into the memory either.
+  return Math.min(a, b) * 2 ** 26 + Math.max(a, b);
+}
+
+function grown<T extends Int32Array | Uint8Array>(from: T, into: T): T {
+  into.set(from);
+  return into;
 }

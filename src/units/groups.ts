@@ -25,18 +25,20 @@ export function formGroups(flow: Flow, layerName: (n: Node) => string, order: (n
   const sites = gateSites(flow, index, components.length, order);
   const parts = findParts(
     flow,
-    (atom) => index.places(atom),
+    index,
     index.atoms.map((a) => a.length),
   );
+  const roles = rolesOf(flow, index, components.length);
   const taken = new Set<string>();
   return components.map(({ members }, c) => {
     const group = buildGroup(flow, index, c, members, sites[c]);
+    group.kind = roles[c] ?? group.kind;
     // The first group of a layer has its name; others say what they are, dimensions beside heads.
     const stem = layerName(members[0].node);
     let id = stem;
     for (let i = 1; taken.has(id); i++) id = `${stem}#${group.kind}${i > 1 ? i : ''}`;
     taken.add(id);
-    const constraint = constraints.find((k) => index.units(k.labels, c)[0] >= 0);
+    const constraint = constraints.find((k) => index.unit(k.labels[0], c) >= 0);
     if (constraint) group.blocks = blocksOf(index, constraint, c);
     if (parts[c].length) group.parts = parts[c];
     return { ...group, id };
@@ -49,6 +51,12 @@ interface Component {
   members: Production[];
 }
 
+/** A unit of a group. */
+interface Place {
+  group: number;
+  unit: number;
+}
+
 /** Which group, and which of its units, an atom belongs to. Units count in the order in which the axes name them. */
 class UnitIndex {
   private readonly flow: Flow;
@@ -56,56 +64,86 @@ class UnitIndex {
   private readonly unitOf: Int32Array;
   /** One atom per unit, for each group. */
   readonly atoms: number[][];
+  /** Places of composite classes: the flow does not change any more. */
+  private readonly known = new Map<number, readonly Place[]>();
 
   constructor(flow: Flow, components: Component[]) {
     this.flow = flow;
     this.groupOf = new Int32Array(flow.atoms.count).fill(-1);
     this.unitOf = new Int32Array(flow.atoms.count);
+    const free = new Uint8Array(flow.atoms.count);
     this.atoms = components.map((component, c) => {
       const { members } = component;
-      const has = removable(flow, component);
+      const has = removable(flow, component, free);
       const atoms: number[] = [];
-      for (const p of members) {
-        for (const atom of p.labels) {
-          for (const root of flow.atoms.causes(atom)) {
-            if (this.groupOf[root] >= 0 || !has(root)) continue;
-            this.groupOf[root] = c;
-            this.unitOf[root] = atoms.length;
-            atoms.push(root);
-          }
-        }
-      }
+      const name = (root: number) => {
+        if (this.groupOf[root] >= 0 || !has(root)) return;
+        this.groupOf[root] = c;
+        this.unitOf[root] = atoms.length;
+        atoms.push(root);
+      };
+      for (const { labels } of members) flow.atoms.forCauses(labels, name);
       return atoms;
     });
   }
 
   /** The units that a position goes with, of one group or of several. */
-  places(atom: number): { group: number; unit: number }[] {
-    return this.flow.atoms
-      .causes(atom)
-      .filter((root) => this.groupOf[root] >= 0)
-      .map((root) => ({ group: this.groupOf[root], unit: this.unitOf[root] }));
+  places(atom: number): readonly Place[] {
+    const root = this.flow.atoms.find(atom);
+    let places = this.known.get(root);
+    if (!places) {
+      const mine = this.flow.atoms.causes(root).filter((r) => this.groupOf[r] >= 0);
+      this.known.set(root, (places = mine.map((r) => ({ group: this.groupOf[r], unit: this.unitOf[r] }))));
+    }
+    return places;
   }
+
+  /** The unit of group `c` that a position goes with, −1 where there is none. */
+  unit(atom: number, c: number): number {
+    const { atoms } = this.flow;
+    const root = atoms.find(atom);
+    if (this.groupOf[root] === c) return this.unitOf[root];
+    if (this.groupOf[root] >= 0 || !atoms.isComposite(root)) return -1;
+    for (const place of this.places(root)) if (place.group === c) return place.unit;
+    return -1;
+  }
+
   /** For each label the unit of group `c`, −1 where it has none. */
   units(labels: Labels, c: number): Int32Array {
-    return labels.map((atom) => {
-      const root = this.flow.atoms.causes(atom).find((r) => this.groupOf[r] === c);
-      return root === undefined ? -1 : this.unitOf[root];
-    });
+    const units = new Int32Array(labels.length);
+    for (let p = 0; p < units.length; p++) units[p] = this.unit(labels[p], c);
+    return units;
+  }
+
+  /** The groups that positions of an axis go with, in the order in which they are met. */
+  groups(labels: Labels): Set<number> {
+    const { atoms } = this.flow;
+    const met = new Set<number>();
+    let last = -1;
+    for (const atom of labels) {
+      const root = atoms.find(atom);
+      const group = this.groupOf[root];
+      if (group >= 0) {
+        if (group !== last) met.add((last = group));
+      } else if (atoms.isComposite(root)) for (const place of this.places(root)) met.add(place.group);
+    }
+    return met;
   }
 }
 
-/** Which classes of a component are its units: where some may never go (channels that a Pad added), the others. */
-function removable(flow: Flow, { members, has }: Component): (root: number) => boolean {
-  const free = new Set<number>();
-  for (const { labels } of members) {
-    for (const atom of labels) {
-      for (const root of flow.atoms.causes(atom)) {
-        if (has(root) && flow.atoms.frozenReason(root) === undefined) free.add(root);
-      }
-    }
-  }
-  return free.size > 1 ? (root) => free.has(root) : has;
+/**
+ * Which classes of a component are its units: where some may never go (channels that a Pad added), the others.
+ * @param free where the others are marked
+ */
+function removable(flow: Flow, { members, has }: Component, free: Uint8Array): (root: number) => boolean {
+  let count = 0;
+  const mark = (root: number) => {
+    if (free[root] || flow.atoms.isFrozen(root) || !has(root)) return;
+    free[root] = 1;
+    count++;
+  };
+  for (const { labels } of members) flow.atoms.forCauses(labels, mark);
+  return count > 1 ? (root) => free[root] === 1 && has(root) : has;
 }
 
 /** Gate sites of every group, in graph order, each operand axis once. */
@@ -116,12 +154,19 @@ function gateSites(flow: Flow, index: UnitIndex, groups: number, order: (n: Node
     const key = `${order(node)}:${input}:${axis}`;
     if (seen.has(key)) continue;
     seen.add(key);
-    for (const c of new Set([...labels].flatMap((atom) => index.places(atom).map((p) => p.group)))) {
+    for (const c of index.groups(labels)) {
       sites[c].push({ node, input, axis, units: index.units(labels, c), ...(gate && { gate }) });
     }
   }
   for (const list of sites) list.sort((a, b) => order(a.node) - order(b.node) || a.input - b.input);
   return sites;
+}
+
+/** The first role that any position of a group has. */
+function rolesOf(flow: Flow, index: UnitIndex, groups: number): (UnitKind | undefined)[] {
+  const roles = Array<UnitKind | undefined>(groups).fill(undefined);
+  for (const { labels, role } of flow.roles) for (const c of index.groups(labels)) roles[c] ??= role;
+  return roles;
 }
 
 function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production[], sites: GateSite[]): Group {
@@ -133,7 +178,7 @@ function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production
   const unique = (nodes: Node[]) => [...new Set(nodes)];
   return {
     id: '',
-    kind: kindOf(index, c, flow, members, sites),
+    kind: kindOf(members, sites),
     size: atoms.length,
     layers: unique(members.map((p) => p.node)),
     consumers: unique(sites.map((s) => s.node)),
@@ -145,9 +190,7 @@ function buildGroup(flow: Flow, index: UnitIndex, c: number, members: Production
   };
 }
 
-function kindOf(index: UnitIndex, c: number, flow: Flow, members: Production[], sites: GateSite[]): UnitKind {
-  const role = flow.roles.find(({ labels }) => index.units(labels, c).some((u) => u >= 0))?.role;
-  if (role) return role;
+function kindOf(members: Production[], sites: GateSite[]): UnitKind {
   if (members.some((p) => RECURRENT.has(p.node.opType))) return 'hidden';
   const embeds = members.some((p) => p.node.opType === 'Gather');
   if (embeds || sites.some(({ node }) => centres(node))) return 'width';
@@ -199,47 +242,51 @@ function freezeUnusedParts(flow: Flow): void {
  */
 function connect(flow: Flow, productions: Production[], constraints: BlockConstraint[]): Component[] {
   const { atoms } = flow;
-  const parent = new Map<number, number>();
+  const parent = Int32Array.from({ length: atoms.count }, (_, i) => i);
   const find = (root: number): number => {
-    const up = parent.get(root) ?? root;
-    if (up === root) return root;
-    const top = find(up);
-    parent.set(root, top);
-    return top;
+    while (parent[root] !== root) root = parent[root] = parent[parent[root]];
+    return root;
   };
-  const tie = (roots: Iterable<number>) => {
-    let first: number | undefined;
-    for (const root of roots) {
-      if (first === undefined) first = find(root);
-      else parent.set(find(root), first);
-    }
+  /** A visitor of roots that puts all that it sees together. */
+  const together = () => {
+    let first = -1;
+    return (root: number) => {
+      if (first < 0) first = root;
+      else parent[find(root)] = find(first);
+    };
   };
-  const own = (labels: Labels) => [...labels].filter((a) => !atoms.isComposite(a)).map((a) => atoms.find(a));
+  const tieOwn = (labels: Labels) => {
+    const tie = together();
+    for (const atom of labels) if (!atoms.isComposite(atom)) tie(atoms.find(atom));
+  };
   for (const { labels } of productions) {
-    tie(own(labels));
+    tieOwn(labels);
     // What positions go with that go with others: the heads are alike, and so are the dimensions.
-    const alike = new Map<number, number[]>();
-    for (const root of [...labels].filter((a) => atoms.isComposite(a)).flatMap((a) => atoms.causes(a))) {
-      const family = atoms.family(root);
-      const known = alike.get(family);
-      if (known) known.push(root);
-      else alike.set(family, [root]);
+    const alike = new Map<number, (root: number) => void>();
+    for (const atom of labels) {
+      if (!atoms.isComposite(atom)) continue;
+      for (const root of atoms.causes(atom)) {
+        const family = atoms.family(root);
+        let tie = alike.get(family);
+        if (!tie) alike.set(family, (tie = together()));
+        tie(root);
+      }
     }
-    for (const roots of alike.values()) tie(roots);
   }
-  for (const labels of atoms.splits.flat()) tie(own(labels));
-  for (const { labels } of constraints) tie(own(labels));
+  for (const labels of atoms.splits.flat()) tieOwn(labels);
+  for (const { labels } of constraints) tieOwn(labels);
 
   const components = new Map<number, Component>();
   for (const p of productions) {
-    for (const atom of p.labels) {
-      for (const root of atoms.causes(atom)) {
-        const key = find(root);
-        const known = components.get(key);
-        if (!known) components.set(key, { has: (r) => find(r) === key, members: [p] });
-        else if (known.members[known.members.length - 1] !== p) known.members.push(p);
-      }
-    }
+    let last = -1;
+    atoms.forCauses(p.labels, (root) => {
+      const key = find(root);
+      if (key === last) return;
+      last = key;
+      const known = components.get(key);
+      if (!known) components.set(key, { has: (r) => find(r) === key, members: [p] });
+      else if (known.members[known.members.length - 1] !== p) known.members.push(p);
+    });
   }
   // Where heads and dimensions are both frozen, the axis is listed once; a single part of it is no unit of its own.
   const listed = new Set<Production>();
@@ -257,6 +304,7 @@ function connect(flow: Flow, productions: Production[], constraints: BlockConstr
  * uniting the positions of equal index in all blocks, so that every block loses the same.
  */
 function settleBlocks(flow: Flow, productions: Production[]): BlockConstraint[] {
+  if (flow.blocks.length === 0) return [];
   const produced = () => new Set(productions.flatMap((p) => [...p.labels].map((a) => flow.atoms.find(a))));
   for (;;) {
     const known = produced();
@@ -289,6 +337,7 @@ function partialConstraint(
   components: Component[],
   constraints: BlockConstraint[],
 ): BlockConstraint | undefined {
+  if (constraints.length === 0) return undefined;
   const size = new Map<number, number>();
   for (const { members, has } of components) {
     const all = members.flatMap((p) => [...p.labels].flatMap((a) => flow.atoms.causes(a)));

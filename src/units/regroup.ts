@@ -194,11 +194,21 @@ function flatLabels(flow: Flow, axes: readonly Axis[], sizes: readonly number[])
     a instanceof Int32Array ? [{ labels: a, inner: product(sizes, i + 1) }] : [],
   );
   const flat = new Int32Array(product(sizes, 0));
+  if (tracked.length === 2) {
+    const [a, b] = tracked;
+    for (let p = 0; p < flat.length; p++) flat[p] = flow.atoms.joinTwo(labelAt(a, p), labelAt(b, p));
+    return flat;
+  }
   for (let p = 0; p < flat.length; p++) {
-    const places = tracked.map(({ labels, inner }) => labels[Math.floor(p / inner) % labels.length]);
+    const places = tracked.map((axis) => labelAt(axis, p));
     flat[p] = places.length === 1 ? places[0] : flow.atoms.join(places);
   }
   return flat;
+}
+
+/** The label along one axis of a flat position. */
+function labelAt({ labels, inner }: { labels: Labels; inner: number }, p: number): number {
+  return labels[Math.floor(p / inner) % labels.length];
 }
 
 /** Product of the sizes from one on. */
@@ -215,7 +225,7 @@ function placeLabels(flow: Flow, flat: Labels, sizes: readonly number[], fixed: 
   });
   if (parts.length === 0) flow.freeze(flat, 'is alone on its axis');
   else if (parts.length === 1) out[parts[0].axis] = flat;
-  else if (!dealOut(flow, flat, parts, out, fixed) && !splitFreely(flow, flat, parts, out))
+  else if (!splitFreely(flow, flat, parts, out) && !dealOut(flow, flat, parts, out, fixed))
     coarsen(flow, flat, parts, out);
   return out;
 }
@@ -273,12 +283,17 @@ function splitFreely(flow: Flow, flat: Labels, parts: readonly Part[], out: Axis
   const { atoms } = flow;
   const classes = new Set<number>();
   for (const atom of flat) {
-    if (atoms.isComposite(atom) || atoms.frozenReason(atom) !== undefined) return false;
+    if (atoms.isComposite(atom) || atoms.isFrozen(atom)) return false;
     classes.add(atoms.find(atom));
   }
   if (classes.size !== flat.length) return false;
   const labels = atoms.split(parts.map((part) => part.size));
-  flat.forEach((atom, p) => atoms.unite(atom, atoms.join(parts.map((part, i) => labels[i][part.place(p)]))));
+  const [a, b] = parts;
+  const joined = (p: number) =>
+    parts.length === 2
+      ? atoms.joinTwo(labels[0][a.place(p)], labels[1][b.place(p)])
+      : atoms.join(parts.map((part, i) => labels[i][part.place(p)]));
+  flat.forEach((atom, p) => atoms.unite(atom, joined(p)));
   parts.forEach((part, i) => (out[part.axis] = labels[i]));
   return true;
 }
