@@ -1,5 +1,6 @@
 import { opsetVersion, type Model, type Node } from '../graph/ir.ts';
 import { layerNames } from '../graph/names.ts';
+import { storedUnits } from './constants.ts';
 import { freezeEscapingSizes } from './escapes.ts';
 import { Flow } from './flow.ts';
 import { formGroups } from './groups.ts';
@@ -39,6 +40,7 @@ export function analyseStructure(model: Model): Structure {
       axes.forEach((axis) => flow.freeze(axis, `is read inside ${inner.node.graph.owner?.op ?? 'a subgraph'}`));
   }
   freezeEscapingSizes(flow, nodes);
+  flow.productions.push(...storedUnits(flow));
 
   const position = new Map(nodes.map((n, i) => [n, i]));
   const names = layerNames(model);
