@@ -13,6 +13,8 @@ type Origin = 'weight' | 'part';
 
 /** Atoms that there is room for at first. */
 const ROOM = 1 << 16;
+/** So many times as much where there is no more; memory that is not used costs nothing. */
+const GROWTH = 4;
 
 export class Atoms {
   private size = 0;
@@ -24,9 +26,14 @@ export class Atoms {
   private frozen = new Int32Array(ROOM);
   /** Atoms that were created together, or whose classes met, are of one family. */
   private familyOf = new Int32Array(ROOM);
-  /** The atoms that a composite class goes with, outermost part first. */
-  private readonly composites: (readonly number[])[] = [[]];
-  private readonly joined = new Map<number | string, number>();
+  /** The atoms that composite classes go with, outermost part first, and where those of each begin and end. */
+  private pool = new Int32Array(ROOM);
+  private pooled = 0;
+  private begins = new Int32Array(ROOM);
+  private ends = new Int32Array(ROOM);
+  private composites = 0;
+  /** Composite atoms by a hash of their causes; 0 where there is none (atom 0 is no composite). */
+  private joined = new Int32Array(2 * ROOM);
   private readonly reasons: string[] = [''];
   private readonly reasonNumbers = new Map<string, number>();
   private readonly familyParent: number[] = [];
@@ -64,7 +71,7 @@ export class Atoms {
     const first = this.size;
     this.size += count;
     if (this.size > this.parent.length) {
-      const room = Math.max(2 * this.parent.length, this.size);
+      const room = Math.max(GROWTH * this.parent.length, this.size);
       this.parent = grown(this.parent, new Int32Array(room));
       this.rank = grown(this.rank, new Uint8Array(room));
       this.composite = grown(this.composite, new Int32Array(room));
@@ -112,25 +119,66 @@ export class Atoms {
   forCauses(labels: Labels, visit: (root: number) => void): void {
     for (const atom of labels) {
       const root = this.find(atom);
-      if (this.composite[root]) this.causes(root).forEach(visit);
+      if (this.composite[root]) this.visitCauses(root, visit);
       else visit(root);
     }
   }
 
-  private allCauses(atom: number): readonly number[] {
-    const root = this.find(atom);
-    const number = this.composite[root];
-    if (!number) return [root];
-    const parts = this.composites[number];
-    if (this.arePrimitive(parts)) return parts;
-    // Noted for the next time: what has become of them is followed once.
-    return (this.composites[number] = unique(parts.flatMap((p) => this.allCauses(p))));
+  /** `causes`, without a list. */
+  private visitCauses(composite: number, visit: (root: number) => void): void {
+    const number = this.settle(composite);
+    const end = this.ends[number];
+    let free = 0;
+    for (let i = this.begins[number]; i < end; i++) if (!this.frozen[this.pool[i]]) free++;
+    for (let i = this.begins[number]; i < end; i++) if (free === 0 || !this.frozen[this.pool[i]]) visit(this.pool[i]);
   }
 
-  /** True when these represent primitive classes, still. */
-  private arePrimitive(atoms: readonly number[]): boolean {
-    for (const atom of atoms) if (this.parent[atom] !== atom || this.composite[atom]) return false;
-    return true;
+  /** The first of a position's causes that has this mark, −1 where none has. */
+  causeWith(atom: number, marks: Int32Array, mark: number): number {
+    const root = this.find(atom);
+    if (!this.composite[root]) return marks[root] === mark ? root : -1;
+    const number = this.settle(root);
+    let [found, free] = [-1, 0];
+    for (let i = this.begins[number]; i < this.ends[number]; i++) {
+      const cause = this.pool[i];
+      if (!this.frozen[cause]) {
+        if (marks[cause] === mark) return cause;
+        free++;
+      } else if (found < 0 && marks[cause] === mark) found = cause;
+    }
+    return free ? -1 : found;
+  }
+
+  private allCauses(atom: number): readonly number[] {
+    const root = this.find(atom);
+    if (!this.composite[root]) return [root];
+    const number = this.settle(root);
+    const causes: number[] = [];
+    for (let i = this.begins[number]; i < this.ends[number]; i++) causes.push(this.pool[i]);
+    return causes;
+  }
+
+  /** Follows what the causes of a composite class have become since, notes it, and gives the number of the class. */
+  private settle(composite: number): number {
+    const number = this.composite[composite];
+    const [begin, end] = [this.begins[number], this.ends[number]];
+    for (let i = begin; i < end; i++) {
+      const part = this.pool[i];
+      if (this.parent[part] === part && !this.composite[part]) continue;
+      const parts = [...this.pool.subarray(begin, end)];
+      this.note(number, unique(parts.flatMap((p) => this.allCauses(p))));
+      break;
+    }
+    return number;
+  }
+
+  /** Sets the causes of a composite class. */
+  private note(number: number, causes: readonly number[]): void {
+    if (this.pooled + causes.length > this.pool.length)
+      this.pool = grown(this.pool, new Int32Array(GROWTH * this.pool.length + causes.length));
+    this.begins[number] = this.pooled;
+    for (const c of causes) this.pool[this.pooled++] = c;
+    this.ends[number] = this.pooled;
   }
 
   /** True when two positions always go together. */
@@ -154,16 +202,48 @@ export class Atoms {
     return x === y ? x : this.composed([x, y]);
   }
 
-  /** The class of a position that goes with several primitive classes. */
+  /** The class of a position that goes with several primitive classes: one for the same causes, whatever their order. */
   private composed(causes: readonly number[]): number {
-    const key = keyOf(causes);
-    let atom = this.joined.get(key);
-    if (atom === undefined) {
-      atom = this.add(1, this.familyOf[causes[0]]);
-      this.composite[atom] = this.composites.push(causes) - 1;
-      this.joined.set(key, atom);
+    let at = this.slot(causes);
+    for (; this.joined[at]; at = (at + 1) & (this.joined.length - 1))
+      if (this.hasCauses(this.joined[at], causes)) return this.joined[at];
+    const atom = this.add(1, this.familyOf[causes[0]]);
+    const number = ++this.composites;
+    if (number === this.begins.length) {
+      this.begins = grown(this.begins, new Int32Array(GROWTH * number));
+      this.ends = grown(this.ends, new Int32Array(GROWTH * number));
     }
+    this.composite[atom] = number;
+    this.note(number, causes);
+    this.joined[at] = atom;
+    if (2 * number > this.joined.length) this.rehash();
     return atom;
+  }
+
+  private slot(causes: ArrayLike<number>): number {
+    let hash = 0;
+    for (let i = 0; i < causes.length; i++) hash = (hash + Math.imul(causes[i] ^ (causes[i] >>> 15), 0x9e3779b1)) | 0;
+    return (hash ^ (hash >>> 15)) & (this.joined.length - 1);
+  }
+
+  private hasCauses(composite: number, causes: readonly number[]): boolean {
+    const number = this.composite[composite];
+    const begin = this.begins[number];
+    if (this.ends[number] - begin !== causes.length) return false;
+    for (let i = 0; i < causes.length; i++) if (!causes.includes(this.pool[begin + i])) return false;
+    return true;
+  }
+
+  private rehash(): void {
+    const atoms = this.joined;
+    this.joined = new Int32Array(GROWTH * atoms.length);
+    for (const atom of atoms) {
+      if (!atom) continue;
+      const number = this.composite[atom];
+      let at = this.slot(this.pool.subarray(this.begins[number], this.ends[number]));
+      while (this.joined[at]) at = (at + 1) & (this.joined.length - 1);
+      this.joined[at] = atom;
+    }
   }
 
   /** Makes two positions go together; a frozen part freezes the whole. */
@@ -295,14 +375,6 @@ export class Atoms {
 
 function unique(atoms: readonly number[]): number[] {
   return [...new Set(atoms)];
-}
-
-/** The same for the same causes in any order. Two of them, as heads × dimensions have, make a number: it is faster. */
-function keyOf(causes: readonly number[]): number | string {
-  if (causes.length !== 2) return [...causes].sort((a, b) => a - b).join();
-  const [a, b] = causes;
-  // Exact: there are fewer than 2^26 atoms, else the numbers would not fit into the memory either.
-  return Math.min(a, b) * 2 ** 26 + Math.max(a, b);
 }
 
 function grown<T extends Int32Array | Uint8Array>(from: T, into: T): T {

@@ -51,12 +51,6 @@ interface Component {
   members: Production[];
 }
 
-/** A unit of a group. */
-interface Place {
-  group: number;
-  unit: number;
-}
-
 /** Which group, and which of its units, an atom belongs to. Units count in the order in which the axes name them. */
 class UnitIndex {
   private readonly flow: Flow;
@@ -64,8 +58,6 @@ class UnitIndex {
   private readonly unitOf: Int32Array;
   /** One atom per unit, for each group. */
   readonly atoms: number[][];
-  /** Places of composite classes: the flow does not change any more. */
-  private readonly known = new Map<number, readonly Place[]>();
 
   constructor(flow: Flow, components: Component[]) {
     this.flow = flow;
@@ -87,25 +79,10 @@ class UnitIndex {
     });
   }
 
-  /** The units that a position goes with, of one group or of several. */
-  places(atom: number): readonly Place[] {
-    const root = this.flow.atoms.find(atom);
-    let places = this.known.get(root);
-    if (!places) {
-      const mine = this.flow.atoms.causes(root).filter((r) => this.groupOf[r] >= 0);
-      this.known.set(root, (places = mine.map((r) => ({ group: this.groupOf[r], unit: this.unitOf[r] }))));
-    }
-    return places;
-  }
-
   /** The unit of group `c` that a position goes with, −1 where there is none. */
   unit(atom: number, c: number): number {
-    const { atoms } = this.flow;
-    const root = atoms.find(atom);
-    if (this.groupOf[root] === c) return this.unitOf[root];
-    if (this.groupOf[root] >= 0 || !atoms.isComposite(root)) return -1;
-    for (const place of this.places(root)) if (place.group === c) return place.unit;
-    return -1;
+    const root = this.flow.atoms.causeWith(atom, this.groupOf, c);
+    return root < 0 ? -1 : this.unitOf[root];
   }
 
   /** For each label the unit of group `c`, −1 where it has none. */
@@ -117,16 +94,14 @@ class UnitIndex {
 
   /** The groups that positions of an axis go with, in the order in which they are met. */
   groups(labels: Labels): Set<number> {
-    const { atoms } = this.flow;
     const met = new Set<number>();
-    let last = -1;
-    for (const atom of labels) {
-      const root = atoms.find(atom);
+    let [last, before] = [-1, -1];
+    this.flow.atoms.forCauses(labels, (root) => {
       const group = this.groupOf[root];
-      if (group >= 0) {
-        if (group !== last) met.add((last = group));
-      } else if (atoms.isComposite(root)) for (const place of this.places(root)) met.add(place.group);
-    }
+      if (group < 0 || group === last || group === before) return;
+      [before, last] = [last, group];
+      met.add(group);
+    });
     return met;
   }
 }
@@ -242,7 +217,7 @@ function freezeUnusedParts(flow: Flow): void {
  */
 function connect(flow: Flow, productions: Production[], constraints: BlockConstraint[]): Component[] {
   const { atoms } = flow;
-  const parent = Int32Array.from({ length: atoms.count }, (_, i) => i);
+  const parent = new Int32Array(atoms.count).map((_, i) => i);
   const find = (root: number): number => {
     while (parent[root] !== root) root = parent[root] = parent[parent[root]];
     return root;
@@ -291,8 +266,19 @@ function connect(flow: Flow, productions: Production[], constraints: BlockConstr
   // Where heads and dimensions are both frozen, the axis is listed once; a single part of it is no unit of its own.
   const listed = new Set<Production>();
   return [...components.values()].filter(({ members, has }) => {
-    const roots = () => members.flatMap((p) => [...p.labels].flatMap((a) => atoms.causes(a)));
-    const useless = () => roots().every((c) => atoms.frozenReason(c)) || new Set(roots().filter(has)).size === 1;
+    const useless = () => {
+      let [free, only, several] = [false, -1, false];
+      for (const { labels } of members) {
+        atoms.forCauses(labels, (root) => {
+          free ||= !atoms.isFrozen(root);
+          if (root === only || !has(root)) return;
+          several ||= only >= 0;
+          only = root;
+        });
+        if (free && several) return false;
+      }
+      return !free || (only >= 0 && !several);
+    };
     if (members.every((p) => listed.has(p)) && useless()) return false;
     members.forEach((p) => listed.add(p));
     return true;

@@ -10,7 +10,7 @@ import type { Flow } from './flow.ts';
  */
 export function findParts(
   flow: Flow,
-  index: { places(atom: number): readonly { group: number }[]; unit(atom: number, group: number): number },
+  index: { groups(labels: Labels): Iterable<number>; unit(atom: number, group: number): number },
   sizes: readonly number[],
 ): number[][][] {
   const found = sizes.map(() => new Map<string, number[]>());
@@ -19,7 +19,7 @@ export function findParts(
     for (const labels of axes) {
       if (!(labels instanceof Int32Array) || labels.length === 0 || seen.has(labels)) continue;
       seen.add(labels);
-      for (const { group } of index.places(labels[0])) {
+      for (const group of index.groups(labels.subarray(0, 1))) {
         const mine = unitsAlong(index, labels, group, sizes[group]);
         if (!mine) continue;
         const units = [...mine].sort((a, b) => a - b);
