@@ -107,30 +107,33 @@ export class Atoms {
    * ones never go and are left out, unless all are.
    */
   causes(atom: number): readonly number[] {
-    const root = this.find(atom);
-    if (!this.composite[root]) return [root];
-    const all = this.allCauses(root);
-    if (!all.some((c) => this.frozen[c])) return all;
-    const free = all.filter((c) => !this.frozen[c]);
-    return free.length ? free : all;
+    const causes: number[] = [];
+    this.readCauses(atom, causes);
+    return causes;
   }
 
   /** Visits the causes of all positions of an axis, in order. */
   forCauses(labels: Labels, visit: (root: number) => void): void {
+    const causes: number[] = [];
     for (const atom of labels) {
-      const root = this.find(atom);
-      if (this.composite[root]) this.visitCauses(root, visit);
-      else visit(root);
+      const count = this.readCauses(atom, causes);
+      for (let i = 0; i < count; i++) visit(causes[i]);
     }
   }
 
-  /** `causes`, without a list. */
-  private visitCauses(composite: number, visit: (root: number) => void): void {
-    const number = this.settle(composite);
-    const end = this.ends[number];
-    let free = 0;
-    for (let i = this.begins[number]; i < end; i++) if (!this.frozen[this.pool[i]]) free++;
-    for (let i = this.begins[number]; i < end; i++) if (free === 0 || !this.frozen[this.pool[i]]) visit(this.pool[i]);
+  /** Writes `causes` to the beginning of a list, and gives their number: for loops over many positions. */
+  readCauses(atom: number, into: number[]): number {
+    const root = this.find(atom);
+    if (!this.composite[root]) {
+      into[0] = root;
+      return 1;
+    }
+    const number = this.settle(root);
+    const [begin, end] = [this.begins[number], this.ends[number]];
+    let count = 0;
+    for (let i = begin; i < end; i++) if (!this.frozen[this.pool[i]]) into[count++] = this.pool[i];
+    if (count === 0) for (let i = begin; i < end; i++) into[count++] = this.pool[i];
+    return count;
   }
 
   /** The first of a position's causes that has this mark, −1 where none has. */

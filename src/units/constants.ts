@@ -1,4 +1,5 @@
 import type { Node, Value } from '../graph/ir.ts';
+import type { Labels } from './atoms.ts';
 import type { Flow, Production } from './flow.ts';
 
 /**
@@ -7,10 +8,13 @@ import type { Flow, Production } from './flow.ts';
  */
 export function storedUnits(flow: Flow): Production[] {
   const { atoms } = flow;
-  const produced = new Set<number>();
-  for (const { labels } of flow.productions) for (const atom of labels) addAll(produced, atoms.causes(atom));
-  const read = new Set<number>();
-  for (const { labels } of flow.contractions) for (const atom of labels) addAll(read, atoms.causes(atom));
+  const marked = (uses: readonly { labels: Labels }[]) => {
+    const marks = new Uint8Array(atoms.count);
+    for (const { labels } of uses) atoms.forCauses(labels, (root) => (marks[root] = 1));
+    return marks;
+  };
+  const produced = marked(flow.productions);
+  const read = marked(flow.contractions);
   const contracting = new Set(flow.contractions.map((c) => c.node));
 
   const found: Production[] = [];
@@ -20,7 +24,7 @@ export function storedUnits(flow: Flow): Production[] {
     axes.forEach((labels, axis) => {
       if (!(labels instanceof Int32Array) || labels.length < 2) return;
       const free = labels.every((atom) =>
-        atoms.causes(atom).every((c) => !produced.has(c) && read.has(c) && atoms.frozenReason(c) === undefined),
+        atoms.causes(atom).every((c) => !produced[c] && read[c] && !atoms.isFrozen(c)),
       );
       if (free) found.push({ node: use.node, input: use.index, axis, labels });
     });
@@ -41,8 +45,4 @@ function isDirectInput(value: Value, contracting: ReadonlySet<Node>): boolean {
     const out = node.outputs[0];
     return contracting.has(node) || (HANDING.has(node.op) && !!out && isDirectInput(out, contracting));
   });
-}
-
-function addAll(set: Set<number>, items: readonly number[]): void {
-  for (const item of items) set.add(item);
 }

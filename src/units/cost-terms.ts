@@ -1,9 +1,9 @@
 import { modelCost, isParameter, parameterCount } from '../graph/cost.ts';
 import type { CostTerm } from '../formats.ts';
 import type { Value } from '../graph/ir.ts';
-import type { Labels } from './atoms.ts';
+import type { Atoms, Labels } from './atoms.ts';
 import { BlockNeeds, type Needs } from './residual.ts';
-import type { Structure } from './types.ts';
+import type { Group, Structure } from './types.ts';
 
 /**
  * The model's cost as a sum of products over the kept units of its groups. With all units kept the terms add up to the
@@ -13,12 +13,11 @@ import type { Structure } from './types.ts';
  */
 export function costTerms(structure: Structure): CostTerm[] {
   const { model, flow, layerName } = structure;
-  const owners = unitOwners(structure);
-  const sizes = new Map(structure.groups.map((g) => [g.id, g.size]));
+  const owners = new Owners(structure);
   const known = new Map<Labels, Factor[][]>();
   const sumsOf = (labels: Labels): Factor[][] => {
     let sums = known.get(labels);
-    if (!sums) known.set(labels, (sums = axisSize(labels, owners, sizes)));
+    if (!sums) known.set(labels, (sums = axisSize(labels, owners)));
     return sums;
   };
   const blocks = structure.groups.find((g) => g.residuals && g.prunable);
@@ -60,91 +59,114 @@ export function costTerms(structure: Structure): CostTerm[] {
 
 type Factor = CostTerm['factors'][number];
 
+/** Which prunable groups, and which of their units, classes of positions are. */
+class Owners {
+  readonly groups: readonly Group[];
+  readonly atoms: Atoms;
+  /** Of a representative the index of its group, −1 where there is none, and its unit. */
+  readonly groupOf: Int32Array;
+  readonly unitOf: Int32Array;
+
+  constructor({ groups, flow: { atoms } }: Structure) {
+    this.groups = groups;
+    this.atoms = atoms;
+    this.groupOf = new Int32Array(atoms.count).fill(-1);
+    this.unitOf = new Int32Array(atoms.count);
+    groups.forEach(({ prunable, atoms: units }, g) => {
+      if (!prunable) return;
+      units.forEach((atom, unit) => {
+        const root = atoms.find(atom);
+        this.groupOf[root] = g;
+        this.unitOf[root] = unit;
+      });
+    });
+  }
+
+  /** Puts the units that a position goes with into a list, and gives their number. */
+  read(atom: number, into: number[]): number {
+    const all = this.atoms.readCauses(atom, into);
+    let count = 0;
+    for (let i = 0; i < all; i++) if (this.groupOf[into[i]] >= 0) into[count++] = into[i];
+    return count;
+  }
+}
+
 /** Positions of an axis that go with the same groups, and which units of these they go with. */
 interface Product {
-  ids: string[];
+  groups: number[];
   positions: number;
-  units: Map<string, Set<number>>;
+  units: Map<number, MetUnits>;
+}
+
+/** The units of a group that were met, and how many these are. */
+interface MetUnits {
+  met: Uint8Array;
+  count: number;
 }
 
 /**
  * The size of an axis as a sum of products: positions that go with one group or none make one sum, positions that go with
  * any of several groups (heads × dimensions) one product for each set of groups.
  */
-function axisSize(
-  labels: Labels,
-  owners: (atom: number) => readonly { id: string; unit: number }[],
-  sizes: ReadonlyMap<string, number>,
-): Factor[][] {
-  const single = new Map<string, number>();
-  let fixed = 0;
+function axisSize(labels: Labels, owners: Owners): Factor[][] {
+  const { groups, groupOf, unitOf } = owners;
+  const single = new Map<number, number>();
   const several = new Map<string, Product>();
+  const mine: number[] = [];
   let product: Product | undefined;
-  let [last, run] = ['', 0];
+  let [fixed, last, run] = [0, -1, 0];
   const finish = () => run > 0 && single.set(last, (single.get(last) ?? 0) + run);
   for (const atom of labels) {
-    const mine = owners(atom);
-    if (mine.length === 0) fixed++;
-    else if (mine.length === 1) {
-      if (mine[0].id === last) run++;
+    const count = owners.read(atom, mine);
+    if (count === 0) fixed++;
+    else if (count === 1) {
+      if (groupOf[mine[0]] === last) run++;
       else {
         finish();
-        [last, run] = [mine[0].id, 1];
+        [last, run] = [groupOf[mine[0]], 1];
       }
     } else {
       // Positions of one axis mostly go with the same groups, in the same order.
-      if (!product || product.ids.length !== mine.length || mine.some((o, k) => o.id !== product!.ids[k])) {
-        const ids = mine.map((o) => o.id);
-        const key = [...new Set(ids)].sort().join('\n');
-        product = several.get(key) ?? { ids, positions: 0, units: new Map<string, Set<number>>() };
-        product.ids = ids;
+      if (!product || !goesWith(product, mine, count, groupOf)) {
+        const own = mine.slice(0, count).map((root) => groupOf[root]);
+        const key = [...new Set(own)].sort((a, b) => a - b).join();
+        product = several.get(key) ?? { groups: own, positions: 0, units: new Map<number, MetUnits>() };
+        product.groups = own;
         several.set(key, product);
       }
       product.positions++;
-      for (const { id, unit } of mine) {
-        const all = product.units.get(id);
-        if (all) all.add(unit);
-        else product.units.set(id, new Set([unit]));
+      for (let k = 0; k < count; k++) {
+        let all = product.units.get(groupOf[mine[k]]);
+        if (!all)
+          product.units.set(groupOf[mine[k]], (all = { met: new Uint8Array(groups[groupOf[mine[k]]].size), count: 0 }));
+        all.count += 1 - all.met[unitOf[mine[k]]];
+        all.met[unitOf[mine[k]]] = 1;
       }
     }
   }
   finish();
   const sums: Factor[][] = [];
   if (fixed || single.size) {
-    const groups = [...single].map(([id, positions]) => ({
-      id,
-      multiplicity: positions / sizes.get(id)!,
+    const factors = [...single].map(([g, positions]) => ({
+      id: groups[g].id,
+      multiplicity: positions / groups[g].size,
     }));
-    sums.push([{ fixed, groups }]);
+    sums.push([{ fixed, groups: factors }]);
   }
   for (const { positions, units } of several.values()) {
-    const grid = [...units.values()].reduce((n, u) => n * u.size, 1);
+    const grid = [...units.values()].reduce((n, u) => n * u.count, 1);
     sums.push(
-      [...units].map(([id, u], i) => {
-        const multiplicity = (u.size / sizes.get(id)!) * (i === 0 ? positions / grid : 1);
-        return { fixed: 0, groups: [{ id, multiplicity }] };
+      [...units].map(([g, u], i) => {
+        const multiplicity = (u.count / groups[g].size) * (i === 0 ? positions / grid : 1);
+        return { fixed: 0, groups: [{ id: groups[g].id, multiplicity }] };
       }),
     );
   }
   return sums;
 }
 
-interface Owner {
-  id: string;
-  unit: number;
-}
-
-/** The units of prunable groups that an atom goes with. */
-function unitOwners(structure: Structure): (atom: number) => readonly Owner[] {
-  const { atoms } = structure.flow;
-  const known = new Array<readonly Owner[] | undefined>(atoms.count);
-  const none: readonly Owner[] = [];
-  for (const { id, prunable, atoms: units } of structure.groups)
-    if (prunable) units.forEach((atom, unit) => (known[atoms.find(atom)] = [{ id, unit }]));
-  return (atom) => {
-    const root = atoms.find(atom);
-    const mine = known[root];
-    if (mine) return mine;
-    return (known[root] = atoms.isComposite(root) ? atoms.causes(root).flatMap((c) => known[c] ?? []) : none);
-  };
+function goesWith(product: Product, roots: readonly number[], count: number, groupOf: Int32Array): boolean {
+  if (product.groups.length !== count) return false;
+  for (let k = 0; k < count; k++) if (groupOf[roots[k]] !== product.groups[k]) return false;
+  return true;
 }
