@@ -5,7 +5,7 @@ import { DataType } from '../onnx/data-type.ts';
 import type { Graph, Model, Node, Value } from './ir.ts';
 import { readBy } from './sort.ts';
 
-export { inlineFunctions } from './inline.ts';
+export { inlineBranch, inlineFunctions } from './inline.ts';
 export { readBy, sortTopologically } from './sort.ts';
 
 /** Every graph of a model: main graph, function bodies, and all subgraphs, outer before inner. */

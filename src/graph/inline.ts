@@ -1,6 +1,7 @@
 import type { AttributeProto, FunctionProto } from '../onnx/onnx_pb.ts';
 import type { Value } from './ir.ts';
 import { Graph, Node, type Attribute, type FunctionDef, type Model } from './ir.ts';
+import { readBy } from './sort.ts';
 
 /** Calls within calls beyond this are left as they are (functions must not call themselves, files can say anything). */
 const MAX_ROUNDS = 20;
@@ -50,10 +51,39 @@ function importOpsets(model: Model, f: FunctionDef): void {
 }
 
 function inlineCall(graph: Graph, call: Node, f: FunctionDef): void {
-  const prefix = `${call.name || call.outputs.find((v) => v)?.name || f.name}/`;
+  const prefix = prefixOf(call);
   const copier = new BodyCopier(prefix, attributesOf(call, f));
   f.body.inputs.forEach((parameter, i) => copier.bind(parameter, call.inputs[i] ?? null));
-  const results = f.body.outputs;
+  replaceByBody(graph, call, f.body, copier, prefix);
+}
+
+/**
+ * Puts the nodes of a branch in the place of its If, for a condition that is always the same. Nodes keep their names, so
+ * that two of one name may meet.
+ */
+export function inlineBranch(node: Node, branch: Graph): void {
+  const prefix = prefixOf(node);
+  const copier = new BodyCopier(prefix, new Map(), '');
+  // What a branch reads of the scopes around it stays where it is.
+  for (const value of readBy(node)) copier.bind(value, value);
+  const { subgraphs } = node;
+  replaceByBody(node.graph, node, branch, copier, prefix);
+  subgraphs.forEach(dropReads);
+}
+
+function dropReads(graph: Graph): void {
+  for (const node of graph.nodes) {
+    node.truncateInputs(0);
+    node.subgraphs.forEach(dropReads);
+  }
+}
+
+function prefixOf(call: Node): string {
+  return `${call.name || call.outputs.find((v) => v)?.name || call.opType}/`;
+}
+
+function replaceByBody(graph: Graph, call: Node, body: Graph, copier: BodyCopier, prefix: string): void {
+  const results = body.outputs;
   // What the body gives back is computed under the names that the call had; a parameter given back needs an Identity.
   const outputs = [...call.outputs];
   call.truncateInputs(0);
@@ -61,7 +91,7 @@ function inlineCall(graph: Graph, call: Node, f: FunctionDef): void {
     const result = results[i];
     if (out && result?.producer && !copier.isBound(result)) copier.bind(result, out);
   });
-  const nodes = f.body.nodes.map((n) => copier.node(n, graph));
+  const nodes = body.nodes.map((n) => copier.node(n, graph));
   outputs.forEach((out, i) => {
     const result = results[i];
     if (!out || out.producer !== call) return;
@@ -109,10 +139,12 @@ class BodyCopier {
   private readonly values = new Map<Value, Value | null>();
   private readonly prefix: string;
   private readonly attributes: ReadonlyMap<string, Attribute>;
+  private readonly nodePrefix: string;
 
-  constructor(prefix: string, attributes: ReadonlyMap<string, Attribute>) {
+  constructor(prefix: string, attributes: ReadonlyMap<string, Attribute>, nodePrefix = prefix) {
     this.prefix = prefix;
     this.attributes = attributes;
+    this.nodePrefix = nodePrefix;
   }
   bind(original: Value, copy: Value | null): void {
     this.values.set(original, copy);
@@ -131,7 +163,12 @@ class BodyCopier {
   }
 
   node(original: Node, graph: Graph): Node {
-    const node = new Node(graph, original.opType, this.prefix + (original.name || original.opType), original.domain);
+    const node = new Node(
+      graph,
+      original.opType,
+      this.nodePrefix + (original.name || original.opType),
+      original.domain,
+    );
     node.overload = original.overload;
     original.inputs.forEach((v, i) => node.setInput(i, v && this.value(v, graph)));
     original.outputs.forEach((v, i) => node.setOutput(i, v && this.value(v, graph)));

@@ -4,7 +4,7 @@ import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { normalise } from '../../../src/units/normalise.ts';
-import { builder, type Builder } from '../../support/build.ts';
+import { builder, subgraph, type Builder } from '../../support/build.ts';
 import { checkInvariant, maxRelDiff, openSession, randomFeeds, seeded } from '../../support/invariant.ts';
 import { loadZoo, zooFeeds, zooModels } from '../../support/zoo.ts';
 
@@ -320,6 +320,82 @@ describe('constants that are written into a weight', () => {
       b.output(b.add(x, weight(b)));
       expect(ops(normalise(b.build()).model)).toContain('ScatterND');
     }
+  });
+});
+
+describe('branches', () => {
+  /** Whether the size of an axis is `n`, as torch asks before it squeezes. */
+  const isSize = (b: Builder, x: Value, axis: number, n: number) =>
+    b.op('Equal', [b.op('Gather', [b.op('Shape', [x]), scalar(b, axis)]), scalar(b, n)]);
+  const choose = (b: Builder, condition: Value, yes: (b: Builder) => Value, no: (b: Builder) => Value) =>
+    b.op('If', [condition], {
+      then_branch: subgraph(b, 'then', (inner) => [yes(inner)]),
+      else_branch: subgraph(b, 'else', (inner) => [no(inner)]),
+    });
+
+  it('that are always taken are opened, one within the other', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 4, 1]);
+    const y = choose(
+      b,
+      isSize(b, x, 2, 1),
+      (then) => then.op('Squeeze', [x, then.ints([2])]),
+      (other) => other.op('Identity', [x]),
+    );
+    const hidden = b.relu(b.gemm(y, 4, 6, 'hidden'));
+    const z = choose(
+      b,
+      isSize(b, hidden, 1, 5),
+      (then) => then.op('Identity', [hidden]),
+      (other) =>
+        choose(
+          other,
+          isSize(other, hidden, 1, 6),
+          (then) => then.gemm(hidden, 6, 5, 'inner'),
+          (no) => no.gemm(hidden, 6, 3, 'inner'),
+        ),
+    );
+    b.output(b.gemm(b.relu(z), 5, 3));
+    const copy = await compare(b.build());
+    expect(ops(copy)).not.toContain('If');
+    expect(copy.graph.nodes.filter((n) => n.op === 'Gemm').map((n) => n.name)).toContain('inner');
+    await expectPrunable(b.build(), 2);
+  });
+
+  it('may give back constants, and use one name twice', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 4]);
+    const known = isSize(b, x, 1, 4);
+    const twice = (inner: Builder) => inner.op('Add', [x, inner.floats([1, 2, 3, 4])], {}, 'same');
+    const outputs = b.nodes(
+      'If',
+      [known],
+      {
+        then_branch: subgraph(b, 'then', (inner) => [twice(inner), inner.floats([5], [1])]),
+        else_branch: subgraph(b, 'else', (inner) => [inner.op('Identity', [x]), inner.floats([6], [1])]),
+      },
+      2,
+    );
+    const more = choose(b, known, twice, (inner) => inner.op('Identity', [x]));
+    b.output(...outputs, more);
+    const copy = await compare(b.build());
+    expect(ops(copy)).not.toContain('If');
+    expect(new Set(copy.graph.nodes.map((n) => n.name)).size).toBe(copy.graph.nodes.length);
+  });
+
+  it('that depend on what is fed stay', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 4]);
+    const hidden = b.gemm(x, 4, 6);
+    const y = choose(
+      b,
+      isSize(b, x, 0, 2),
+      (then) => then.relu(hidden),
+      (other) => other.op('Tanh', [hidden]),
+    );
+    b.output(b.gemm(y, 6, 3));
+    expect(ops(await compare(b.build()))).toContain('If');
+    expect(analyseStructure(b.build()).groups[0].reason).toBe('is read inside If');
   });
 });
 
