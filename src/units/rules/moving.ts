@@ -126,6 +126,17 @@ function split(node: Node, flow: Flow): void {
   });
 }
 
+/** ConstantOfShape of known sizes: any number of positions will do, as for a stored weight. */
+function constantOfShape(node: Node, flow: Flow): void {
+  const sizes = flow.constantInts(node, 0);
+  const rank = flow.shape(node.outputs[0])?.length ?? 0;
+  const fixed = Array<Axis>(rank).fill(`comes from ${describe(node)}`);
+  if (sizes?.length !== rank) return flow.setAxes(node, 0, fixed);
+  const out = sizes.map((size): Axis => (size > 1 ? flow.atoms.fresh(size) : 'has one position'));
+  flow.setAxes(node, 0, out);
+  followSizes(node, flow, 0, out, (labels, kept) => kept.count(labels));
+}
+
 /** Expand: carried; copies along a new or widened axis are units of their own where something tells them apart later. */
 function expand(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
@@ -205,6 +216,7 @@ export const moving: Rules = {
   Concat: (node, flow) => concat(node, flow),
   Split: split,
   Expand: expand,
+  ConstantOfShape: constantOfShape,
   Tile: tile,
   DepthToSpace: depthToSpace,
 };
