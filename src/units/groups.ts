@@ -92,6 +92,23 @@ class UnitIndex {
     return units;
   }
 
+  /**
+   * The same, for all units that a position goes with: where an axis meets itself (the matrix of all products of two
+   * units), a position goes with either of two units of one group.
+   */
+  layers(labels: Labels, c: number): Int32Array[] {
+    const { atoms } = this.flow;
+    const layers = [this.units(labels, c)];
+    for (let p = 0; p < labels.length; p++) {
+      if (!atoms.isComposite(labels[p])) continue;
+      const roots = atoms.causes(labels[p]).filter((root) => this.groupOf[root] === c);
+      for (let k = 1; k < roots.length; k++)
+        (layers[k] ??= new Int32Array(labels.length).fill(-1))[p] = this.unitOf[roots[k]];
+      if (roots.length > 1) layers[0][p] = this.unitOf[roots[0]];
+    }
+    return layers;
+  }
+
   /** The groups that positions of an axis go with, in the order in which they are met. */
   groups(labels: Labels): Set<number> {
     const met = new Set<number>();
@@ -121,7 +138,7 @@ function removable(flow: Flow, { members, has }: Component, free: Uint8Array): (
   return count > 1 ? (root) => free[root] === 1 && has(root) : has;
 }
 
-/** Gate sites of every group, in graph order, each operand axis once. */
+/** Gate sites of every group, in graph order, each operand axis once for every unit that its positions go with. */
 function gateSites(flow: Flow, index: UnitIndex, groups: number, order: (n: Node) => number): GateSite[][] {
   const sites = Array.from({ length: groups }, (): GateSite[] => []);
   const seen = new Set<string>();
@@ -130,7 +147,7 @@ function gateSites(flow: Flow, index: UnitIndex, groups: number, order: (n: Node
     if (seen.has(key)) continue;
     seen.add(key);
     for (const c of index.groups(labels)) {
-      sites[c].push({ node, input, axis, units: index.units(labels, c), ...(gate && { gate }) });
+      for (const units of index.layers(labels, c)) sites[c].push({ node, input, axis, units, ...(gate && { gate }) });
     }
   }
   for (const list of sites) list.sort((a, b) => order(a.node) - order(b.node) || a.input - b.input);

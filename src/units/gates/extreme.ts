@@ -39,3 +39,9 @@ export const weightless: Gate = (g) => {
   const open = g.add('Add', [g.operand, g.add('Log', [choose(g, shut, 1, g.factor)])]);
   g.node.setInput(g.input, choose(g, shut, -largest(g.elemType), open));
 };
+
+/** LogSoftmax: the same, and a closed unit gives 0, which sums and gates that follow can bear. */
+export const weightlessLog: Gate = (g) => {
+  weightless(g);
+  g.replaceOutput(0, (out) => choose(g, closed(g), 0, out));
+};

@@ -1,7 +1,7 @@
 import { DataType, isFloatType } from '../../onnx/data-type.ts';
 import type { Node } from '../../graph/ir.ts';
 import { describe, type Axis, type Flow } from '../flow.ts';
-import { highest, lowest, one, weightless } from '../gates/extreme.ts';
+import { highest, lowest, one, weightless, weightlessLog } from '../gates/extreme.ts';
 import type { Gate } from '../gates/gate.ts';
 import { mean } from '../gates/mean.ts';
 import { axisIndex, same, type Rules } from './rule.ts';
@@ -66,8 +66,9 @@ function softmax(node: Node, flow: Flow): void {
   if (!x) return flow.barrier(node, unknownShape(node));
   const modern = flow.opset >= 13;
   const axis = axisIndex(node.int('axis', modern ? -1 : 1), x.length);
+  const gate = node.opType === 'LogSoftmax' ? weightlessLog : weightless;
   x.forEach((_, i) => {
-    if (modern ? i === axis : i >= axis) flow.contract(node, 0, i, weightless);
+    if (modern ? i === axis : i >= axis) flow.contract(node, 0, i, gate);
   });
   flow.setAxes(node, 0, x);
 }
