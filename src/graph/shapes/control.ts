@@ -38,12 +38,18 @@ const ifRule: Rule = (c) => {
   });
 };
 
+/** The number and the condition of an iteration are scalars, or have one axis where the body says so. */
+function single(value: Value | undefined, elemType: number): ValueType {
+  const declared = value?.type?.shape;
+  return { kind: 'tensor', elemType, shape: declared?.length === 1 && declared[0] === 1 ? [1] : [] };
+}
+
 const loop: Rule = (c) => {
   const body = subgraph(c, 'body');
   if (!body) return;
   const carried = c.inputCount - 2;
-  bind(c, body.inputs[0], { kind: 'tensor', elemType: DataType.INT64, shape: [] });
-  bind(c, body.inputs[1], { kind: 'tensor', elemType: DataType.BOOL, shape: [] });
+  bind(c, body.inputs[0], single(body.inputs[0], DataType.INT64));
+  bind(c, body.inputs[1], single(body.inputs[1], DataType.BOOL));
   const states = Array.from({ length: carried }, (_, i) => c.type(i + 2));
   settle(c, body, states, 2, 1);
   states.forEach((type, i) => {

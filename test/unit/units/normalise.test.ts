@@ -227,6 +227,31 @@ describe('what is taken of joined values', () => {
     }
   });
 
+  it('is the same for random places', async () => {
+    let rewritten = 0;
+    for (let seed = 1; seed <= 40; seed++) {
+      const random = seeded(seed);
+      const whole = (low: number, high: number) => low + Math.floor(random() * (high + 1 - low));
+      const b = builder({ opset: 18 });
+      const x = b.input('x', ['N', 3]);
+      const sizes = Array.from({ length: whole(1, 4) }, () => whole(1, 4));
+      const size = sizes.reduce((n, d) => n + d, 0);
+      const all = b.concat(sizes.map((n) => b.reshape(b.op('MatMul', [x, b.weight([3, 2 * n])]), [-1, n, 2])));
+      if (random() < 0.4) {
+        const at = whole(-size, size - 1);
+        const near = Array.from({ length: whole(1, 2) }, (_, i) => Math.min(at + i, at < 0 ? -1 : size - 1));
+        b.output(b.op('Gather', [all, random() < 0.3 ? scalar(b, at) : b.ints(near)], { axis: 1 }));
+      } else {
+        const [start, end] = [whole(-size - 1, size), whole(-size - 1, size + 2)];
+        const step = random() < 0.6 ? 1 : whole(1, 3) * (random() < 0.5 ? 1 : -1);
+        b.output(b.op('Slice', [all, b.ints([start]), b.ints([end]), b.ints([1]), b.ints([step])]));
+      }
+      const copy = await compare(b.build(), [2]);
+      if (sizes.length > 1 && !ops(copy).includes('Concat')) rewritten++;
+    }
+    expect(rewritten).toBeGreaterThan(5);
+  });
+
   it('lets the layers of stacked cells lose units alone', async () => {
     for (const direct of [false, true]) {
       const b = builder();
@@ -381,6 +406,20 @@ describe('branches', () => {
     const copy = await compare(b.build());
     expect(ops(copy)).not.toContain('If');
     expect(new Set(copy.graph.nodes.map((n) => n.name)).size).toBe(copy.graph.nodes.length);
+  });
+
+  it('of loops keep the number of an iteration as they declare it', async () => {
+    const b = builder({ opset: 11 });
+    const x = b.input('x', ['N', 4]);
+    const body = subgraph(b, 'body', (inner) => {
+      const count = inner.input('count', [1], DataType.INT64);
+      const go = inner.input('go', [], DataType.BOOL);
+      const y = inner.input('y', ['N', 4]);
+      const place = inner.op('Squeeze', [count], { axes: [0] });
+      return [inner.op('Identity', [go]), inner.op('Add', [y, inner.op('Gather', [x, place], { axis: 0 })])];
+    });
+    b.output(b.op('Loop', [b.ints([1], []), null, x], { body }));
+    await compare(b.build());
   });
 
   it('that depend on what is fed stay', async () => {
