@@ -13,6 +13,8 @@ type Origin = 'weight' | 'part';
 
 /** Atoms that there is room for at first. */
 const ROOM = 1 << 16;
+/** Entries for each composite class: begin, end, time. */
+const SPAN = 4;
 /** So many times as much where there is no more; memory that is not used costs nothing. */
 const GROWTH = 4;
 
@@ -26,12 +28,14 @@ export class Atoms {
   private frozen = new Int32Array(ROOM);
   /** Atoms that were created together, or whose classes met, are of one family. */
   private familyOf = new Int32Array(ROOM);
-  /** The atoms that composite classes go with, outermost part first, and where those of each begin and end. */
+  /** The atoms that composite classes go with, outermost part first. */
   private pool = new Int32Array(ROOM);
   private pooled = 0;
-  private begins = new Int32Array(ROOM);
-  private ends = new Int32Array(ROOM);
+  /** For each composite class where its part of the pool begins, where it ends, and at what time it was true. */
+  private spans = new Int32Array(SPAN * ROOM);
   private composites = 0;
+  /** Counts the changes that may make causes untrue. */
+  private time = 0;
   /** Composite atoms by a hash of their causes; 0 where there is none (atom 0 is no composite). */
   private joined = new Int32Array(2 * ROOM);
   private readonly reasons: string[] = [''];
@@ -128,8 +132,8 @@ export class Atoms {
       into[0] = root;
       return 1;
     }
-    const number = this.settle(root);
-    const [begin, end] = [this.begins[number], this.ends[number]];
+    const span = this.settle(root);
+    const [begin, end] = [this.spans[span], this.spans[span + 1]];
     let count = 0;
     for (let i = begin; i < end; i++) if (!this.frozen[this.pool[i]]) into[count++] = this.pool[i];
     if (count === 0) for (let i = begin; i < end; i++) into[count++] = this.pool[i];
@@ -140,9 +144,10 @@ export class Atoms {
   causeWith(atom: number, marks: Int32Array, mark: number): number {
     const root = this.find(atom);
     if (!this.composite[root]) return marks[root] === mark ? root : -1;
-    const number = this.settle(root);
+    const span = this.settle(root);
+    const end = this.spans[span + 1];
     let [found, free] = [-1, 0];
-    for (let i = this.begins[number]; i < this.ends[number]; i++) {
+    for (let i = this.spans[span]; i < end; i++) {
       const cause = this.pool[i];
       if (!this.frozen[cause]) {
         if (marks[cause] === mark) return cause;
@@ -155,33 +160,34 @@ export class Atoms {
   private allCauses(atom: number): readonly number[] {
     const root = this.find(atom);
     if (!this.composite[root]) return [root];
-    const number = this.settle(root);
-    const causes: number[] = [];
-    for (let i = this.begins[number]; i < this.ends[number]; i++) causes.push(this.pool[i]);
-    return causes;
+    const span = this.settle(root);
+    return Array.from(this.pool.subarray(this.spans[span], this.spans[span + 1]));
   }
 
-  /** Follows what the causes of a composite class have become since, notes it, and gives the number of the class. */
+  /** Follows what the causes of a composite class have become since, notes it, and gives where its span is. */
   private settle(composite: number): number {
-    const number = this.composite[composite];
-    const [begin, end] = [this.begins[number], this.ends[number]];
+    const span = SPAN * this.composite[composite];
+    if (this.spans[span + 2] === this.time) return span;
+    this.spans[span + 2] = this.time;
+    const [begin, end] = [this.spans[span], this.spans[span + 1]];
     for (let i = begin; i < end; i++) {
       const part = this.pool[i];
       if (this.parent[part] === part && !this.composite[part]) continue;
-      const parts = [...this.pool.subarray(begin, end)];
-      this.note(number, unique(parts.flatMap((p) => this.allCauses(p))));
+      const parts = Array.from(this.pool.subarray(begin, end));
+      this.note(span, unique(parts.flatMap((p) => this.allCauses(p))));
       break;
     }
-    return number;
+    return span;
   }
 
   /** Sets the causes of a composite class. */
-  private note(number: number, causes: readonly number[]): void {
+  private note(span: number, causes: readonly number[]): void {
     if (this.pooled + causes.length > this.pool.length)
       this.pool = grown(this.pool, new Int32Array(GROWTH * this.pool.length + causes.length));
-    this.begins[number] = this.pooled;
+    this.spans[span] = this.pooled;
     for (const c of causes) this.pool[this.pooled++] = c;
-    this.ends[number] = this.pooled;
+    this.spans[span + 1] = this.pooled;
+    this.spans[span + 2] = this.time;
   }
 
   /** True when two positions always go together. */
@@ -212,12 +218,9 @@ export class Atoms {
       if (this.hasCauses(this.joined[at], causes)) return this.joined[at];
     const atom = this.add(1, this.familyOf[causes[0]]);
     const number = ++this.composites;
-    if (number === this.begins.length) {
-      this.begins = grown(this.begins, new Int32Array(GROWTH * number));
-      this.ends = grown(this.ends, new Int32Array(GROWTH * number));
-    }
+    if (SPAN * number === this.spans.length) this.spans = grown(this.spans, new Int32Array(GROWTH * this.spans.length));
     this.composite[atom] = number;
-    this.note(number, causes);
+    this.note(SPAN * number, causes);
     this.joined[at] = atom;
     if (2 * number > this.joined.length) this.rehash();
     return atom;
@@ -230,9 +233,9 @@ export class Atoms {
   }
 
   private hasCauses(composite: number, causes: readonly number[]): boolean {
-    const number = this.composite[composite];
-    const begin = this.begins[number];
-    if (this.ends[number] - begin !== causes.length) return false;
+    const span = SPAN * this.composite[composite];
+    const begin = this.spans[span];
+    if (this.spans[span + 1] - begin !== causes.length) return false;
     for (let i = 0; i < causes.length; i++) if (!causes.includes(this.pool[begin + i])) return false;
     return true;
   }
@@ -242,10 +245,22 @@ export class Atoms {
     this.joined = new Int32Array(GROWTH * atoms.length);
     for (const atom of atoms) {
       if (!atom) continue;
-      const number = this.composite[atom];
-      let at = this.slot(this.pool.subarray(this.begins[number], this.ends[number]));
+      const span = SPAN * this.composite[atom];
+      let at = this.slot(this.pool.subarray(this.spans[span], this.spans[span + 1]));
       while (this.joined[at]) at = (at + 1) & (this.joined.length - 1);
       this.joined[at] = atom;
+    }
+  }
+
+  /**
+   * Makes positions of equal index go together. Where they are one class, both axes name it by its representative from now
+   * on: fewer atoms are met later.
+   */
+  uniteAll(a: Labels, b: Labels): void {
+    for (let i = 0; i < a.length; i++) {
+      this.unite(a[i], b[i]);
+      const root = this.find(a[i]);
+      if (this.find(b[i]) === root) a[i] = b[i] = root;
     }
   }
 
@@ -281,6 +296,7 @@ export class Atoms {
   private follow(primitive: number, composite: number, causes: readonly number[]): void {
     const reason = this.frozen[primitive];
     this.parent[primitive] = composite;
+    this.time++;
     if (reason) for (const c of causes) this.freezeNumbered(c, reason);
   }
 
@@ -309,6 +325,7 @@ export class Atoms {
   private merge(x: number, y: number): void {
     if (this.rank[x] < this.rank[y]) [x, y] = [y, x];
     this.parent[y] = x;
+    this.time++;
     if (this.rank[x] === this.rank[y]) this.rank[x]++;
     if (!this.frozen[x]) this.frozen[x] = this.frozen[y];
     this.mergeFamilies(x, y);

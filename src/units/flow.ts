@@ -186,7 +186,7 @@ export class Flow {
       this.freeze(b, 'is combined with an axis of another size');
       return a;
     }
-    for (let i = 0; i < a.length; i++) this.atoms.unite(a[i], b[i]);
+    this.atoms.uniteAll(a, b);
     return a;
   }
 
