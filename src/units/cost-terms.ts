@@ -129,7 +129,7 @@ function axisSize(labels: Labels, owners: Owners): Factor[][] {
       // Positions of one axis mostly go with the same groups, in the same order.
       if (!product || !goesWith(product, mine, count, groupOf)) {
         const own = mine.slice(0, count).map((root) => groupOf[root]);
-        const key = [...new Set(own)].sort((a, b) => a - b).join();
+        const key = [...own].sort((a, b) => a - b).join();
         product = several.get(key) ?? { groups: own, positions: 0, units: new Map<number, MetUnits>() };
         product.groups = own;
         several.set(key, product);
@@ -153,12 +153,14 @@ function axisSize(labels: Labels, owners: Owners): Factor[][] {
     }));
     sums.push([{ fixed, groups: factors }]);
   }
-  for (const { positions, units } of several.values()) {
-    const grid = [...units.values()].reduce((n, u) => n * u.count, 1);
+  for (const { positions, units, groups: own } of several.values()) {
+    // Two different units of one group (an axis that meets itself): of n there are n · (n − 1).
+    const met = [...units].flatMap(([g, u]) => own.filter((o) => o === g).map((_, less) => ({ g, less, all: u.count })));
+    const grid = met.reduce((n, { all, less }) => n * (all - less), 1);
     sums.push(
-      [...units].map(([g, u], i) => {
-        const multiplicity = (u.count / groups[g].size) * (i === 0 ? positions / grid : 1);
-        return { fixed: 0, groups: [{ id: groups[g].id, multiplicity }] };
+      met.map(({ g, less, all }, i) => {
+        const multiplicity = (all / groups[g].size) * (i === 0 ? positions / grid : 1);
+        return { fixed: -less, groups: [{ id: groups[g].id, multiplicity }] };
       }),
     );
   }
