@@ -1,0 +1,9 @@
+import { pointwiseRules } from './pointwise.ts';
+import type { GradientRule } from './rule.ts';
+
+/** Gradient rules by op (`Conv`, `com.microsoft.Gelu`). To add one: write it in the table of its family. */
+export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
+  Object.entries({
+    ...pointwiseRules,
+  }),
+);

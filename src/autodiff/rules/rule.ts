@@ -1,0 +1,89 @@
+import { SecateurError } from '../../errors.ts';
+import type { Node, Value } from '../../graph/ir.ts';
+import { Emitter } from '../emit.ts';
+import type { Workspace } from '../workspace.ts';
+
+/**
+ * Gives the gradients of a node's inputs, computed from those of its outputs by nodes that it adds (vector-Jacobian
+ * products). It may read the node's inputs and outputs, which are computed anyway. It need not give a gradient that
+ * nobody `needs`, and gives none where it is zero everywhere.
+ */
+export type GradientRule = (context: RuleContext) => void;
+
+/** Rules by op: `Conv`, `com.microsoft.Gelu`. */
+export type RuleTable = Readonly<Record<string, GradientRule>>;
+
+/** How the walk backwards keeps the gradients. */
+export interface Accounts {
+  gradient(v: Value): Value | undefined;
+  needs(v: Value): boolean;
+  give(v: Value, gradient: Value): void;
+}
+
+/** One node as its gradient rule sees it, with the means to add nodes. */
+export class RuleContext extends Emitter {
+  readonly node: Node;
+  private readonly accounts: Accounts;
+
+  constructor(workspace: Workspace, node: Node, accounts: Accounts) {
+    super(workspace, `${node.outputs.find((v) => v)?.name ?? node.opType}_grad`);
+    this.node = node;
+    this.accounts = accounts;
+  }
+
+  /** Gradient of output `i`, of the output's shape and type; undefined when the scalar does not depend on it. */
+  grad(i = 0): Value | undefined {
+    const v = this.node.outputs[i];
+    return v ? this.accounts.gradient(v) : undefined;
+  }
+  /** Whether a gradient of input `i` is asked for. */
+  needs(i: number): boolean {
+    const v = this.node.inputs[i];
+    return !!v && this.accounts.needs(v);
+  }
+  /** Adds to the gradient of input `i` a value of the input's shape and type; nothing where none is asked for. */
+  give(i: number, gradient: Value): void {
+    const v = this.node.inputs[i];
+    if (!v || !this.needs(i)) return;
+    const [is, expected] = [this.shapeOf(gradient), this.shapeOf(v)];
+    const differs = is?.some((d, k) => typeof d === 'number' && typeof expected?.[k] === 'number' && d !== expected[k]);
+    if (is && expected && (is.length !== expected.length || differs))
+      throw new SecateurError(
+        'internal',
+        `The gradient of input ${i} of ${this.describe()} has the shape [${is.join()}], not [${expected.join()}].`,
+      );
+    this.accounts.give(v, this.typedAs(gradient, v));
+  }
+  has(i: number): boolean {
+    return !!this.node.inputs[i];
+  }
+  /** Input `i`, which is there. */
+  input(i: number): Value {
+    return this.node.inputs[i] ?? this.fail(`input ${i} is missing`);
+  }
+  /** Output `i`, which is there. */
+  output(i = 0): Value {
+    return this.node.outputs[i] ?? this.fail(`output ${i} is missing`);
+  }
+  /** Output `i`, which the node is made to give where it did not (indices of a pool, a mask, saved statistics). */
+  madeOutput(i: number): Value {
+    const known = this.node.outputs[i];
+    if (known) return known;
+    const made = this.workspace.graph.freshValue(`${this.node.outputs[0]?.name ?? this.node.opType}_${i}`);
+    this.node.setOutput(i, made);
+    this.workspace.infer(this.node);
+    return made;
+  }
+
+  private describe(): string {
+    return `node "${this.node.name || (this.node.outputs[0]?.name ?? '')}" (${this.node.op})`;
+  }
+  /** Gives up on the node, which the message names: the reason completes "…, because". */
+  override fail(reason: string): never {
+    throw new SecateurError(
+      'unsupported',
+      `No gradient can be computed through ${this.describe()}: ${reason}.`,
+      'Methods that need no gradients still work.',
+    );
+  }
+}
