@@ -55,6 +55,7 @@ function convolved(
 
 /** Sets the output of a convolution: batch, channels (which go with the bias) and spatial axes. */
 function setChannels(node: Node, flow: Flow, at: Operands, batch: Axis, channels: Axis): void {
+  if (batch instanceof Int32Array) flow.macTerms.get(node)?.forEach((term) => term.axes.push(batch));
   const bias = node.inputs[at.bias];
   const out = bias ? flow.unite(channels, flow.axes(node, at.bias)?.[0] ?? 'is not tracked') : channels;
   const axes = outputAxes(node, at, batch, out);
