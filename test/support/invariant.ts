@@ -125,6 +125,11 @@ export interface InvariantResult {
   kept: number;
   size: number;
   diff: number;
+  /**
+   * Where the difference is above the tolerance, and that was asked for: how far the gated model's outputs move when its
+   * inputs move by 1e-6. Outputs that cancel out are rounding errors alone.
+   */
+  sensitivity?: number;
 }
 
 /**
@@ -146,6 +151,8 @@ export async function checkInvariant(
     most?: number;
     /** How often all groups are pruned together. */
     together?: number;
+    /** Measures the sensitivity where a difference is found. */
+    sensitivity?: boolean;
   } = {},
 ): Promise<{ results: InvariantResult[]; tolerance: number }> {
   const random = seeded(options.seed ?? 1);
@@ -155,6 +162,7 @@ export async function checkInvariant(
   const noise = maxRelDiff(await plain.run(feeds), await fused.run(feeds));
   await plain.release();
   await fused.release();
+  const tolerance = Math.max(1e-5, 10 * noise);
   const groups = structure.groups.filter((g) => g.prunable && (options.groups?.(g) ?? true));
   if (groups.length === 0) return { results: [], tolerance: 1e-5 };
   const gated = gateModel(
@@ -172,7 +180,10 @@ export async function checkInvariant(
     );
     const expected = await reference.run({ ...feeds, ...gates });
     const session = await openSession(pruneModel(structure, keep).model, optimise);
-    results.push({ group: name, kept, size, diff: maxRelDiff(await session.run(feeds), expected) });
+    const result: InvariantResult = { group: name, kept, size, diff: maxRelDiff(await session.run(feeds), expected) };
+    if (options.sensitivity && !(result.diff <= tolerance))
+      result.sensitivity = maxRelDiff(await reference.run({ ...moved(feeds, random), ...gates }), expected);
+    results.push(result);
     await session.release();
   };
   for (const group of pick(groups, options.most ?? groups.length, random)) {
@@ -184,7 +195,17 @@ export async function checkInvariant(
   for (let i = 0; i < (options.together ?? 1); i++)
     await check('all groups', new Map(groups.map((g) => [g.id, randomKeep(g, 0.6, random)])), 0, 0);
   await reference.release();
-  return { results, tolerance: Math.max(1e-5, 10 * noise) };
+  return { results, tolerance };
+}
+
+/** Float inputs, each number moved by about 1e-6 of itself. */
+export function moved(feeds: Record<string, ort.Tensor>, random: () => number): Record<string, ort.Tensor> {
+  const entries = Object.entries(feeds).map(([name, t]): [string, ort.Tensor] => {
+    if (t.type !== 'float32') return [name, t];
+    const data = Float32Array.from(t.data as Float32Array, (x) => x * (1 + 1e-6 * (random() < 0.5 ? 1 : -1)));
+    return [name, new ort.Tensor('float32', data, t.dims)];
+  });
+  return Object.fromEntries(entries);
 }
 
 /** `count` of the items, in their order; consumes randomness only when there is a choice. */
