@@ -161,7 +161,10 @@ export class Atoms {
     const root = this.find(atom);
     if (!this.composite[root]) return [root];
     const span = this.settle(root);
-    return Array.from(this.pool.subarray(this.spans[span], this.spans[span + 1]));
+    const end = this.spans[span + 1];
+    const causes: number[] = [];
+    for (let i = this.spans[span]; i < end; i++) causes.push(this.pool[i]);
+    return causes;
   }
 
   /** Follows what the causes of a composite class have become since, notes it, and gives where its span is. */
