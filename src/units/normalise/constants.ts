@@ -1,5 +1,5 @@
 import { constantTensor, isConstantOnly } from '../../graph/edit.ts';
-import type { Graph, Model, Value } from '../../graph/ir.ts';
+import type { Graph, Model, Node, Value } from '../../graph/ir.ts';
 import type { ShapeInfo } from '../../graph/shapes/index.ts';
 import { Tensor } from '../../onnx/tensor.ts';
 
@@ -8,17 +8,25 @@ const SHAPE_ELEMENTS = 64;
 
 /** Constant nodes become initializers. */
 export function constantsToInitializers(graph: Graph): void {
-  for (const node of [...graph.nodes]) {
+  const gone = new Set<Node>();
+  for (const node of graph.nodes) {
     const out = node.outputs[0];
     if (node.op !== 'Constant' || !out || out.isGraphOutput) continue;
     const tensor = constantTensor(out);
     if (!tensor) continue;
-    graph.removeNode(node, false);
     setConstant(out, tensor);
+    gone.add(node);
   }
+  removeAll(graph, gone);
 }
 
-/** Makes a value an initializer; whoever computed it must be gone. */
+/** Takes nodes out whose outputs are computed by nothing any more: many at once, where one by one would search for each. */
+function removeAll(graph: Graph, nodes: ReadonlySet<Node>): void {
+  for (const node of nodes) node.truncateInputs(0);
+  if (nodes.size > 0) graph.nodes = graph.nodes.filter((node) => !nodes.has(node));
+}
+
+/** Makes a value an initializer; the node that computed it is to be taken out. */
 export function setConstant(value: Value, tensor: Tensor): void {
   value.initializer = tensor.renamed(value.name);
   value.producer = null;
@@ -30,7 +38,8 @@ export function setConstant(value: Value, tensor: Tensor): void {
 export function foldShapes(model: Model, shapes: ShapeInfo): void {
   const graph = model.graph;
   const constants = new Map<Value, boolean>();
-  for (const node of [...graph.nodes]) {
+  const gone = new Set<Node>();
+  for (const node of graph.nodes) {
     const out = node.outputs[0];
     if (!out || node.outputs.length !== 1 || out.isGraphOutput || node.subgraphs.length) continue;
     const known = shapes.constant(out);
@@ -44,9 +53,10 @@ export function foldShapes(model: Model, shapes: ShapeInfo): void {
       out.type!.elemType === 7
         ? Tensor.fromInt64(out.name, dims, ints)
         : Tensor.fromBytes(out.name, 6, dims, new Uint8Array(Int32Array.from(ints).buffer));
-    graph.removeNode(node, false);
     setConstant(out, tensor);
+    gone.add(node);
     // Nodes come after what they read: no answer for a later one has been given yet.
     constants.set(out, true);
   }
+  removeAll(graph, gone);
 }
