@@ -1,5 +1,6 @@
 import type { GroupRanks } from '../../src/formats.ts';
 import { count, number } from '../logic/format.ts';
+import { displayName } from '../logic/names.ts';
 import { largestScore, sortUnits, splitName } from '../logic/units.ts';
 import { scrollToShow, visibleRange } from '../logic/virtual.ts';
 import { fill, h, onResize, setAttr, setText, uniqueId } from '../ui/dom.ts';
@@ -104,7 +105,7 @@ export class HeatStrip {
               'aria-label': rowLabel(row),
             },
           },
-          h('span', { class: 'heat-name' }, nameElement(row.id, splitName(row.id, 12))),
+          h('span', { class: 'heat-name' }, nameElement(row.id, splitName(displayName(row.id), 12))),
           row.ranks
             ? this.strip(row.ranks, colour)
             : h('span', { class: `heat-none${row.running ? ' running' : ''}`, text: row.running ? '' : 'not ranked' }),

@@ -48,7 +48,7 @@ export function largestScore(groups: readonly GroupRanks[]): number {
   return largest;
 }
 
-/** Name cut in the middle: both ends tell layers apart. Returns what may shrink and what may not. */
+/** A name whose end always shows. Returns what may shrink and what may not. */
 export function splitName(name: string, tail = 14): { head: string; tail: string } {
   if (name.length <= 8) return { head: name, tail: '' };
   const kept = Math.min(tail, name.length >> 1);

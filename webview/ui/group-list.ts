@@ -1,5 +1,6 @@
 import type { GroupInfo } from '../../src/formats.ts';
 import { count, percent } from '../logic/format.ts';
+import { displayName } from '../logic/names.ts';
 import { splitName } from '../logic/units.ts';
 import { scrollToShow, visibleRange } from '../logic/virtual.ts';
 import { COST_UNITS, kindName } from '../logic/words.ts';
@@ -137,7 +138,11 @@ export class GroupList {
           title: `${g.id}\n${about}`,
         },
         h('span', { class: 'gl-cell', attrs: { role: 'gridcell', 'aria-label': percent(share) } }, bar),
-        h('span', { class: 'gl-cell gl-name', attrs: { role: 'rowheader' } }, nameElement(g.id, splitName(g.id))),
+        h(
+          'span',
+          { class: 'gl-cell gl-name', attrs: { role: 'rowheader' } },
+          nameElement(g.id, splitName(displayName(g.id))),
+        ),
         g.prunable
           ? null
           : h('span', { class: 'gl-cell gl-reason', text: g.reason ?? 'frozen', attrs: { role: 'gridcell' } }),

@@ -114,13 +114,14 @@ export function banner(options: BannerOptions): HTMLElement {
   );
 }
 
-/** A name that is cut in the middle when there is no room; the whole name is in the tooltip. */
+/** A name that loses its beginning when there is no room (the ends of paths tell them apart); the whole is in the tooltip. */
 export function nameElement(name: string, split: { head: string; tail: string }): HTMLElement {
   if (!split.tail) return h('span', { class: 'name', title: name }, h('span', { class: 'name-head', text: name }));
   return h(
     'span',
     { class: 'name', title: name },
-    h('span', { class: 'name-head', text: split.head }),
+    // Text that runs the other way loses its left end; `bdi` keeps its own order.
+    h('span', { class: 'name-head' }, h('bdi', { text: split.head })),
     h('span', { class: 'name-tail', text: split.tail }),
   );
 }

@@ -1,6 +1,7 @@
 import { CutChart } from '../charts/cut-chart.ts';
 import { count } from '../logic/format.ts';
 import type { CutGroup } from '../logic/keep.ts';
+import { displayName } from '../logic/names.ts';
 import { splitName } from '../logic/units.ts';
 import { visibleRange } from '../logic/virtual.ts';
 import { kindName } from '../logic/words.ts';
@@ -131,7 +132,7 @@ export class CutGrid {
     const keep = view.keep?.[group.id] ?? group.order;
     if (cell.id !== group.id) {
       cell.id = group.id;
-      fill(cell.name, nameElement(group.id, splitName(group.id)));
+      fill(cell.name, nameElement(group.id, splitName(displayName(group.id))));
     }
     const unit = groupById(state, group.id)?.kind ?? 'channel';
     setText(

@@ -3,6 +3,7 @@ import { columnsOf } from '../../../webview/charts/columns.ts';
 import { pruneCommand, quote, suggestName } from '../../../webview/logic/cli.ts';
 import { addPoint, paretoFront } from '../../../webview/logic/history.ts';
 import { memo } from '../../../webview/logic/memo.ts';
+import { displayName } from '../../../webview/logic/names.ts';
 import { coversZero, hasNoSignal, scoreDomain, sortUnits, splitName } from '../../../webview/logic/units.ts';
 import { scrollToShow, sortedOrder, visibleRange } from '../../../webview/logic/virtual.ts';
 import type { GroupRanks, PruneReport } from '../../../src/formats.ts';
@@ -104,7 +105,16 @@ describe('scores', () => {
     for (let i = 1; i < many.length; i++) expect(many[i].first).toBe(many[i - 1].end);
   });
 
-  it('cuts long names in the middle', () => {
+  it('shortens names of exporters', () => {
+    expect(displayName('/features/features.1/features.1.0/mlp/mlp.0/MatMul')).toBe('features.1.0/mlp.0');
+    expect(displayName('/encoder/layer_0/self_attention/MatMul#head-dim')).toBe('encoder/layer_0/self_attention dims');
+    expect(displayName('/encoder/layers/encoder_layer_0/Add#blocks')).toBe('residual blocks');
+    expect(displayName('node_MatMul_13')).toBe('node_MatMul_13');
+    expect(displayName('stem/conv')).toBe('stem/conv');
+    expect(displayName('Conv_0')).toBe('Conv_0');
+  });
+
+  it('cuts long names so that their end shows', () => {
     expect(splitName('stem')).toEqual({ head: 'stem', tail: '' });
     const { head, tail } = splitName('/model/layer1/layer1.0/conv1/Conv');
     expect(head + tail).toBe('/model/layer1/layer1.0/conv1/Conv');
