@@ -134,6 +134,23 @@ export class Emitter {
   plus(a: Value, x: number): Value {
     return x === 0 ? a : this.add(a, this.scalar(x, a));
   }
+  greater(a: Value, b: Value): Value {
+    return this.op('Greater', [a, b]);
+  }
+  less(a: Value, b: Value): Value {
+    return this.op('Less', [a, b]);
+  }
+  /** a = b, which older opsets have for integers only. */
+  equal(a: Value, b: Value): Value {
+    if (this.opset >= 11) return this.op('Equal', [a, b]);
+    return this.not(this.op('Or', [this.greater(a, b), this.less(a, b)]));
+  }
+  not(a: Value): Value {
+    return this.op('Not', [a]);
+  }
+  and(a: Value, b: Value): Value {
+    return this.op('And', [a, b]);
+  }
   cast(v: Value, elemType: DataType): Value {
     return v.type?.elemType === elemType ? v : this.op('Cast', [v], { to: elemType });
   }
@@ -141,7 +158,7 @@ export class Emitter {
   where(condition: Value, a: Value, b: Value): Value {
     if (this.opset >= 9) return this.op('Where', [condition, a, b]);
     const yes = this.cast(condition, this.elemTypeOf(a));
-    const no = this.cast(this.op('Not', [condition]), this.elemTypeOf(b));
+    const no = this.cast(this.not(condition), this.elemTypeOf(b));
     return this.add(this.mul(a, yes), this.mul(b, no));
   }
   /** `v` where the condition holds, else 0. */

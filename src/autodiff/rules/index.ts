@@ -1,3 +1,4 @@
+import { activationRules } from './activations.ts';
 import { pointwiseRules } from './pointwise.ts';
 import type { GradientRule } from './rule.ts';
 
@@ -5,5 +6,6 @@ import type { GradientRule } from './rule.ts';
 export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
   Object.entries({
     ...pointwiseRules,
+    ...activationRules,
   }),
 );
