@@ -14,7 +14,8 @@ export function storedUnits(flow: Flow): Production[] {
     return marks;
   };
   const produced = marked(flow.productions);
-  const read = marked(flow.contractions);
+  // A norm over a weight (weight normalisation) reads it too, but makes no layer of it.
+  const read = marked(flow.contractions.filter((c) => LAYERS.test(c.node.opType)));
   const contracting = new Set(flow.contractions.map((c) => c.node));
 
   const found: Production[] = [];
@@ -31,6 +32,8 @@ export function storedUnits(flow: Flow): Production[] {
   }
   return found;
 }
+
+const LAYERS = /Conv|MatMul|Gemm|Einsum/;
 
 function firstUse(value: Value) {
   return value.uses.find((u) => u.node.graph === value.graph);
