@@ -154,7 +154,7 @@ export const layers: Template[] = [
       });
     },
   },
-  { name: 'recurrent', weight: 1.5, fits: (x) => x.dims.length === 3 && x.rows < 2, make: recurrent },
+  { name: 'recurrent', weight: 5, fits: (x) => x.dims.length === 3 && x.rows < 2, make: recurrent },
   { name: 'Einsum', weight: 2, opset: [12], fits: (x) => x.dims.length > 1 && x.dims.length < 5, make: einsum },
   {
     name: 'Einsum of two',

@@ -104,17 +104,17 @@ function weightedMean(x: Val, g: Maker): Val {
 }
 
 export const patterns: Template[] = [
-  { name: 'attention', weight: 3, fits: (x) => sequence(x) && x.dims[1] <= 16, make: attention },
+  { name: 'attention', weight: 8, fits: (x) => sequence(x) && x.dims[1] <= 16, make: attention },
   {
     name: 'channel shuffle',
-    weight: 2,
+    weight: 4,
     fits: (x) => image(x) && [2, 3, 4].some((d) => x.dims[1] % d === 0 && x.dims[1] > d),
     make: shuffleChannels,
   },
   { name: 'squeeze and excitation', weight: 2, fits: image, make: excite },
   { name: 'GLU', weight: 2, make: gatedHalves },
   { name: 'residual', weight: 3, make: residual },
-  { name: 'windows', fits: (x) => image(x) && x.dims[2] % 2 === 0 && x.dims[3] % 2 === 0, make: windows },
-  { name: 'tokens', fits: image, make: tokens },
+  { name: 'windows', weight: 3, fits: (x) => image(x) && x.dims[2] % 2 === 0 && x.dims[3] % 2 === 0, make: windows },
+  { name: 'tokens', weight: 3, fits: image, make: tokens },
   { name: 'weighted mean', fits: sequence, make: weightedMean },
 ];

@@ -6,7 +6,7 @@ import { randomGraph } from '../../support/random-graph.ts';
  * Random graphs, made from a table of templates with one entry or more for every op that has a rule, keep the invariant.
  * SECATEUR_RANDOM=n checks n more seeds, from SECATEUR_RANDOM_FROM on; SECATEUR_SHRINK=1 makes failing graphs smaller.
  */
-const FIXED = 60;
+const FIXED = 200;
 const more = Number(process.env.SECATEUR_RANDOM ?? 0);
 const from = Number(process.env.SECATEUR_RANDOM_FROM ?? 1000);
 const smaller = process.env.SECATEUR_SHRINK === '1';
