@@ -77,6 +77,7 @@ export class Flow {
   /** Axes that the size of a weight is a product of, where they are not its own (blocks of a grouped Conv). */
   readonly weightAxes = new Map<Value, Labels[]>();
   private readonly layouts = new Map<Value, WideAxis[]>();
+  private readonly adopted = new Map<Value, (Labels | undefined)[]>();
   readonly shapes: ShapeInfo;
   /** Version of ai.onnx. */
   readonly opset: number;
@@ -96,15 +97,29 @@ export class Flow {
     if (value.initializer && !value.isGraphInput) {
       const type = value.initializer.dataType;
       const whole = bitsPerElement(type) % 8 === 0 && bitsPerElement(type) > 0;
-      axes = value.initializer.dims.map((d) => {
+      const adopted = this.adopted.get(value);
+      axes = value.initializer.dims.map((d, i) => {
         if (!whole) return `is stored as packed ${dataTypeName(type)}`;
-        return d > 1 ? this.atoms.fresh(d) : 'has one position';
+        return d > 1 ? (adopted?.[i] ?? this.atoms.fresh(d)) : 'has one position';
       });
     } else {
       axes = shape.map(() => (value.isGraphInput ? `comes from the model input ${value.name}` : 'is not tracked'));
     }
     this.layouts.set(value, axes);
     return axes;
+  }
+
+  /**
+   * Gives an axis of a weight that nothing has looked at yet the labels that a rule is about to unite it with: most weights
+   * are united with what they meet at once, and half of all atoms need not be made.
+   */
+  adopt(node: Node, input: number, axis: number, labels: WideAxis | undefined): void {
+    const value = node.inputs[input];
+    if (!value?.initializer || value.isGraphInput || this.layouts.has(value)) return;
+    if (!(labels instanceof Int32Array) || value.initializer.dims[axis] !== labels.length) return;
+    let axes = this.adopted.get(value);
+    if (!axes) this.adopted.set(value, (axes = []));
+    axes[axis] = labels;
   }
 
   /** Axes of input `index` of a node; undefined when absent or of unknown rank. Rows × units are fixed. */
@@ -186,7 +201,7 @@ export class Flow {
       this.freeze(b, 'is combined with an axis of another size');
       return a;
     }
-    this.atoms.uniteAll(a, b);
+    if (a !== b) this.atoms.uniteAll(a, b);
     return a;
   }
 

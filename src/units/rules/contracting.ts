@@ -42,6 +42,8 @@ function convolved(
   at: Operands,
 ): { x: Axis[]; w: Axis[]; weight: [number, number]; channel: number } | undefined {
   const x = flow.axes(node, at.x);
+  if (node.int('group', 1) === 1)
+    flow.adopt(node, at.w, node.opType.includes('Transpose') ? 0 : 1, x?.[at.channelsLast ? x.length - 1 : 1]);
   const w = flow.axes(node, at.w);
   const [first, second] = flow.shape(node.inputs[at.w]) ?? [];
   if (!x || !w || typeof first !== 'number' || typeof second !== 'number' || x.length < 3) {
@@ -57,6 +59,7 @@ function convolved(
 function setChannels(node: Node, flow: Flow, at: Operands, batch: Axis, channels: Axis): void {
   if (batch instanceof Int32Array) flow.macTerms.get(node)?.forEach((term) => term.axes.push(batch));
   const bias = node.inputs[at.bias];
+  flow.adopt(node, at.bias, 0, channels);
   const out = bias ? flow.unite(channels, flow.axes(node, at.bias)?.[0] ?? 'is not tracked') : channels;
   const axes = outputAxes(node, at, batch, out);
   if (axes) flow.setAxes(node, 0, axes);
@@ -114,16 +117,18 @@ export function convTranspose(node: Node, flow: Flow, at: Operands = PLAIN): voi
 /** Gemm: A[M,K]·B[K,N] + C with optional transposes. */
 export function gemm(node: Node, flow: Flow, at: Operands = PLAIN): void {
   const a = flow.axes(node, at.x);
+  const kA = node.int('transA', 0) ? 0 : 1;
+  const kB = node.int('transB', 0) ? 1 : 0;
+  flow.adopt(node, at.w, kB, a?.[kA]);
   const b = flow.axes(node, at.w);
   if (a?.length !== 2 || b?.length !== 2)
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
-  const kA = node.int('transA', 0) ? 0 : 1;
-  const kB = node.int('transB', 0) ? 1 : 0;
   const rows = a[1 - kA];
   let columns = b[1 - kB];
   flow.unite(a[kA], b[kB]);
   contractOne(node, flow, at, kA, kB);
   produceWeights(node, flow, at, 1 - kA, 1 - kB);
+  flow.adopt(node, at.bias, (node.inputs[at.bias]?.type?.shape?.length ?? 0) - 1, columns);
   const c = flow.axes(node, at.bias);
   const cShape = node.inputs[at.bias]?.type?.shape;
   if (c && cShape && c.length > 0) {
@@ -137,6 +142,9 @@ export function gemm(node: Node, flow: Flow, at: Operands = PLAIN): void {
 /** MatMul over the last two axes, which fused ones may transpose; leading axes broadcast. */
 export function matMul(node: Node, flow: Flow, at: Operands = PLAIN): void {
   const a = flow.wideAxes(node, at.x);
+  const rank = node.inputs[at.w]?.initializer?.dims.length ?? 0;
+  if (a && rank >= 2)
+    flow.adopt(node, at.w, node.int('transB', 0) ? rank - 1 : rank - 2, a[a.length - (node.int('transA', 0) ? 2 : 1)]);
   const b = flow.wideAxes(node, at.w);
   if (!a || !b || a.length < 2 || b.length < 2) {
     return flow.barrier(node, `feeds ${describe(node)}, whose shapes are not known`);
@@ -188,8 +196,20 @@ export function broadcastAxes(flow: Flow, node: Node, inputs: number[], skip = 0
   );
 }
 
+/** Weights that broadcast against one computed operand take over its labels. */
+function adoptBroadcast(flow: Flow, node: Node, inputs: number[]): void {
+  const [computed, ...more] = inputs.filter((i) => node.inputs[i] && !node.inputs[i].initializer);
+  if (computed === undefined || more.length > 0) return;
+  const axes = flow.wideAxes(node, computed) ?? [];
+  for (const i of inputs) {
+    const dims = node.inputs[i]?.initializer?.dims ?? [];
+    dims.forEach((_, k) => flow.adopt(node, i, k, axes[axes.length - dims.length + k]));
+  }
+}
+
 /** The same, with axes of rows × units carried. */
 export function broadcastWide(flow: Flow, node: Node, inputs: number[], skip = 0): WideAxis[] {
+  adoptBroadcast(flow, node, inputs);
   const operands = inputs.map((i) => ({
     axes: flow.wideAxes(node, i)?.slice(0, -skip || undefined),
     shape: flow.shape(node.inputs[i]),

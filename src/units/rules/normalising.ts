@@ -24,6 +24,8 @@ function withParameters(node: Node, flow: Flow, x: readonly Axis[], inputs: read
   const out = [...x];
   for (const i of inputs) {
     if (!node.inputs[i]) continue;
+    const rank = node.inputs[i].initializer?.dims.length ?? 0;
+    for (let k = 0; k < rank; k++) flow.adopt(node, i, k, x[x.length - rank + k]);
     const axes = flow.axes(node, i);
     const shape = flow.shape(node.inputs[i]);
     if (!axes || !shape || axes.length > x.length) return undefined;
@@ -48,6 +50,7 @@ function batchNorm(node: Node, flow: Flow): void {
   const x = flow.axes(node, 0);
   if (!x || x.length < 2) return flow.barrier(node, unknownShape(node));
   // Opset 7 and 8 with spatial = 0 normalise each position of a sample alone: [C, H, W].
+  for (let i = 1; i < 5; i++) if (node.inputs[i]?.initializer?.dims.length === 1) flow.adopt(node, i, 0, x[1]);
   if ([1, 2, 3, 4].some((i) => flow.axes(node, i)?.length !== 1))
     return flow.barrier(node, `feeds ${describe(node)}, whose parameters are not one per channel`);
   const channels = perChannel(node, flow, x[1], [1, 2, 3, 4]);
