@@ -6,6 +6,21 @@ export type MetricName = 'accuracy' | 'cross-entropy' | 'kl' | 'mse' | 'agreemen
 export type DeviceName = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
 export type MethodName = 'shapley' | 'leave-one-out' | 'magnitude' | 'magnitude-l2' | 'activation' | 'random';
 
+/** How Shapley values are computed. */
+export type ShapleyEstimator =
+  /** All coalitions. */
+  | 'exact'
+  /** Permutations with their reverses. */
+  | 'antithetic'
+  /** Permutations without. */
+  | 'permutation'
+  /** Weighted least squares on pairs of coalitions drawn by leverage, or by the Shapley kernel. */
+  | 'leverage'
+  | 'kernel'
+  /** All coalitions that lack, or consist of, at most k units: comparable by rank only. */
+  | 'removal'
+  | 'addition';
+
 export interface ModelRef {
   path: string;
   sha256: string;
@@ -110,6 +125,8 @@ export interface GroupRanks {
   units: UnitScore[];
   /** Method actually used where it differs from the one asked for: exact enumeration of small groups. */
   estimator?: string;
+  /** Which estimator of Shapley values that was, and why it. */
+  chosen?: { estimator: ShapleyEstimator; reason: string };
   /** True when all intervals score ± 1.96 SE overlap: no order is supported by the data. */
   noSignal?: boolean;
   seconds: number;

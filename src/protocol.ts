@@ -17,6 +17,7 @@ import type {
   Ranks,
   Reading,
   RemovalOrder,
+  ShapleyEstimator,
   TargetKind,
   Allocation,
 } from './formats.ts';
@@ -89,6 +90,10 @@ export interface EngineMethods {
       groups?: string[];
       budget?: number;
       tolerance?: number;
+      /** How Shapley values are computed; undefined: whatever suits group and budget. */
+      estimator?: ShapleyEstimator;
+      /** Shapley values by permutations of accuracy: where a sweep may end early. */
+      truncation?: number;
       seed: number;
       device: DeviceName | 'auto';
       resume?: Ranks;

@@ -3,11 +3,20 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { DeviceName, MethodName, MetricName } from '../formats.ts';
+import type { DeviceName, MethodName, MetricName, ShapleyEstimator } from '../formats.ts';
 import type { DataSpec } from '../protocol.ts';
 import { SecateurError } from '../errors.ts';
 
 export const METHODS: MethodName[] = ['shapley', 'leave-one-out', 'magnitude', 'magnitude-l2', 'activation', 'random'];
+export const ESTIMATORS: ShapleyEstimator[] = [
+  'exact',
+  'leverage',
+  'kernel',
+  'antithetic',
+  'permutation',
+  'removal',
+  'addition',
+];
 export const METRICS: MetricName[] = ['accuracy', 'cross-entropy', 'kl', 'mse', 'agreement'];
 const DEVICES = ['auto', 'cpu', 'webgpu', 'cuda', 'dml', 'coreml'];
 

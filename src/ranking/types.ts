@@ -1,5 +1,5 @@
 import type { CoalitionGame } from '../evaluation/types.ts';
-import type { GroupRanks, MethodName } from '../formats.ts';
+import type { GroupRanks, MethodName, ShapleyEstimator } from '../formats.ts';
 import type { Group } from '../units/types.ts';
 
 /** What a method may ask about activations; the engine answers from runs of the graph. */
@@ -33,6 +33,13 @@ export interface RankOptions {
   budget?: number;
   /** Stop when the largest standard error is at most so much of the spread of the scores; 0: go on to the budget. */
   tolerance?: number;
+  /** How Shapley values are computed; undefined: whatever suits the group and the budget. */
+  estimator?: ShapleyEstimator;
+  /**
+   * Shapley values by permutations of accuracy: a sweep ends when the accuracy is within so much of that of no open unit.
+   * Biased; undefined: never.
+   */
+  truncation?: number;
   /** What an earlier run of the same group, method, seed and data returned as `resume`. */
   resume?: RankState;
 }

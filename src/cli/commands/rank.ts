@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import type { GroupRanks, MethodName, Ranks, RanksByMethod } from '../../formats.ts';
+import { Option } from 'commander';
+import type { GroupRanks, MethodName, Ranks, RanksByMethod, ShapleyEstimator } from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
@@ -11,6 +12,7 @@ import {
   addDataOptions,
   collect,
   dataSpec,
+  ESTIMATORS,
   METHODS,
   methodList,
   modelPath,
@@ -26,6 +28,8 @@ interface RankOptions extends DataOptions {
   group?: string[];
   budget?: number;
   tolerance?: number;
+  estimator?: ShapleyEstimator;
+  truncation?: number;
   out?: string;
   resume?: string;
 }
@@ -41,6 +45,17 @@ export function addRank(program: Command): void {
     .option(
       '--tolerance <t>',
       'stop when standard errors are below this share of the spread of the scores',
+      positiveNumber,
+    )
+    .addOption(
+      new Option(
+        '--estimator <name>',
+        'how Shapley values are computed (default: what suits group and budget)',
+      ).choices(ESTIMATORS),
+    )
+    .option(
+      '--truncation <t>',
+      'Shapley values of accuracy: end a permutation this close to the accuracy with no unit open (biased)',
       positiveNumber,
     )
     .option('--out <file>', 'write the ranks here, such as model.ranks.json')
@@ -75,14 +90,14 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   const results: Ranks[] = [];
   for (const method of options.method) {
     if (session.signal.aborted) break;
-    const { metric, budget, tolerance, seed, device } = options;
+    const { metric, budget, tolerance, estimator, truncation, seed, device } = options;
     const resume = earlier.find((r) => r.method === method);
     const stage = options.method.length > 1 ? method : undefined;
     try {
       results.push(
         await session.request(
           'rank',
-          { model, data, method, metric, groups, budget, tolerance, seed, device, resume },
+          { model, data, method, metric, groups, budget, tolerance, estimator, truncation, seed, device, resume },
           stage,
         ),
       );

@@ -131,7 +131,8 @@ async function rankOne(
   { signal }: JobContext,
   progress: (evaluations: number, planned: number, partial?: GroupRanks) => void,
 ): Promise<RankOutcome | null> {
-  const options = { seed: params.seed, budget: params.budget, tolerance: params.tolerance, resume };
+  const { seed, budget, tolerance, estimator, truncation } = params;
+  const options = { seed, budget, tolerance, estimator, truncation, resume };
   const run = (ranking: RankContext): Promise<RankOutcome> =>
     rankGroup(method, ranking, options, signal, (p) => progress(p.evaluations, p.planned, p.partial));
   try {

@@ -32,9 +32,20 @@ export function nextCheck(pairs: number): number {
   return check;
 }
 
-/** What a Shapley run of a group takes at most. */
-export function plannedShapleyEvaluations(size: number, budget = defaultBudget(size)): number {
-  if (isEnumerated(size, budget)) return 2 ** size;
-  const pairs = Math.floor((budget - 2) / (2 * (size - 1)));
-  return pairs > 0 ? pairEvaluations(size, pairs) : Math.max(2, 2 * Math.floor(budget / 2));
+/** The least that a regression takes: the full and the empty coalition, all pairs of single units, and half as many others. */
+export function leastRegression(size: number): number {
+  return Math.min(2 ** size, 3 * size + 2);
+}
+
+/** What a regression takes at most. */
+export function plannedRegression(size: number, budget: number): number {
+  return Math.min(2 ** size, 2 + 2 * Math.floor((budget - 2) / 2));
+}
+
+/** What permutations take at most: whole pairs (or single sweeps), or less than one pair in blocks of units. */
+export function plannedPermutations(size: number, budget: number, sweeps = 2): number {
+  const perPair = sweeps * (size - 1);
+  if (perPair === 0) return 2;
+  const pairs = Math.floor((budget - 2) / perPair);
+  return pairs > 0 ? 2 + pairs * perPair : Math.max(2, 2 * Math.floor(budget / 2));
 }

@@ -7,10 +7,16 @@ import { cancelled, evaluateInBatches, fullCoalition, isCancellation } from '../
 import { requireFit } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
-import { DEFAULT_TOLERANCE, defaultBudget, nextCheck, pairEvaluations, plannedShapleyEvaluations } from './budget.ts';
+import { DEFAULT_TOLERANCE, defaultBudget, nextCheck, plannedPermutations } from './budget.ts';
+import { truncatedSweeps } from './truncation.ts';
 
 interface SamplingState extends RankState {
   kind: 'shapley-pairs';
+  /** Single permutations instead of antithetic pairs. */
+  plain?: true;
+  /** Evaluations so far, where truncation makes them fewer than the sweeps have. */
+  spent?: number;
+  truncation?: number;
   seed: number;
   rng: number[];
   full: number;
@@ -33,6 +39,9 @@ interface SamplingState extends RankState {
  * With a budget that does not reach one pair (below 2n), one pair of *coarse* sweeps is taken: the units enter in
  * blocks of equal size and each block's contribution is shared equally in it. Scores then still add up to
  * v(N) − v(∅) but are blurred towards the mean and carry no standard error; the estimator says so.
+ *
+ * With `options.truncation` sweeps end early (`truncatedSweeps`), and the budget is what they really take.
+ * @param plain single permutations instead of antithetic pairs: a yardstick; a *pair* below is then one permutation
  */
 export async function sampleShapley(
   context: RankContext,
@@ -40,21 +49,28 @@ export async function sampleShapley(
   options: RankOptions,
   signal?: AbortSignal,
   onProgress?: (progress: RankProgress) => void,
+  plain = false,
 ): Promise<RankOutcome> {
   const started = performance.now();
   const { group } = context;
   const n = game.players;
   const budget = options.budget ?? defaultBudget(n);
   const tolerance = options.tolerance ?? DEFAULT_TOLERANCE;
-  const maxPairs = Math.floor((budget - 2) / (2 * (n - 1)));
-  const cuts = maxPairs > 0 ? allCuts(n) : blockCuts(n, Math.max(1, Math.floor(budget / 2)));
-  const coarse = maxPairs < 1;
-  const planned = plannedShapleyEvaluations(n, budget);
+  const coarse = budget - 2 < (plain ? 1 : 2) * (n - 1);
+  const single = plain && !coarse;
+  const truncation = coarse ? undefined : options.truncation;
+  const sweepsPerPair = single ? 1 : 2;
+  const cuts = coarse ? blockCuts(n, Math.max(1, Math.floor(budget / 2))) : allCuts(n);
+  const perPair = sweepsPerPair * cuts.length;
+  // Whole pairs only, and only what is sure to stay within the budget.
+  const affordable = (): number => (coarse || perPair === 0 ? 1 - sums.count : Math.floor((budget - spent) / perPair));
+  const planned = plannedPermutations(n, budget, sweepsPerPair);
 
-  const before = coarse ? undefined : readState(options.resume, n, options.seed);
+  const before = coarse ? undefined : readState(options, n, plain);
   let rng = before ? Rng.fromState(before.rng) : Rng.from(options.seed, group.id);
   const sums = before ? RunningVector.fromState(before.sums) : new RunningVector(n);
   let ends = before ? { full: before.full, empty: before.empty } : undefined;
+  let spent = before?.spent ?? 2 + sums.count * perPair;
 
   const outcome = (complete: boolean): RankOutcome => {
     const seconds = secondsSince(started, before?.seconds);
@@ -62,15 +78,17 @@ export async function sampleShapley(
       scores: sums.mean,
       stderr: sums.standardError(),
       value: ends,
-      evaluations: 2 + sums.count * 2 * cuts.length,
+      evaluations: spent,
       estimator: coarse
         ? `one pair of sweeps in ${cuts.length + 1} blocks of units: the budget is below one pair of permutations`
-        : `${sums.count} antithetic ${sums.count === 1 ? 'pair' : 'pairs'} of permutations`,
+        : words(sums.count, single, truncation),
       seconds,
     });
     if (coarse) return { ranks, complete };
     const resume: SamplingState = {
       kind: 'shapley-pairs',
+      ...(single ? { plain: true as const } : {}),
+      ...(truncation === undefined ? {} : { truncation, spent }),
       seed: options.seed,
       rng: rng.state(),
       ...ends!,
@@ -94,32 +112,43 @@ export async function sampleShapley(
       );
       ends = { full, empty };
     }
-    const target = coarse ? 1 : maxPairs;
-    while (sums.count < target && !settled()) {
+    while (affordable() > 0 && !settled()) {
       // Several pairs in flight, but never past the next check: nothing that was evaluated is thrown away.
-      const fitting = Math.max(1, Math.floor(game.preferredBatch / Math.max(1, 2 * cuts.length)) || 1);
-      const pairs = Math.min(fitting, target - sums.count, nextCheck(sums.count) - sums.count);
+      const fitting = Math.max(1, Math.floor(game.preferredBatch / Math.max(1, perPair)) || 1);
+      const pairs = Math.min(fitting, affordable(), nextCheck(sums.count) - sums.count);
       const next = Rng.fromState(rng.state());
       const orders = Array.from({ length: pairs }, () => next.permutation(n));
-      const perPair = 2 * cuts.length;
-      const done = pairEvaluationsSoFar(sums.count, cuts.length);
-      const values = await evaluateInBatches(
-        game,
-        pairs * perPair,
-        (index) => prefixCoalition(orders[Math.floor(index / perPair)], cuts, index % perPair),
-        signal,
-        (count) => onProgress?.({ evaluations: done + count, planned }),
-      );
+      const coalition = (index: number): Uint8Array =>
+        prefixCoalition(orders[Math.floor(index / perPair)], cuts, index % perPair);
+      let values: Float64Array;
+      if (truncation === undefined) {
+        values = await evaluateInBatches(game, pairs * perPair, coalition, signal, (count) =>
+          onProgress?.({ evaluations: spent + count, planned }),
+        );
+        spent += values.length;
+      } else {
+        const steps = cuts.length;
+        // The sweep of a permutation goes down its prefixes, that of its reverse down their complements.
+        const place = (sweep: number, step: number): number =>
+          sweep * steps + (sweep % sweepsPerPair === 0 ? steps - 1 - step : step);
+        const swept = await truncatedSweeps(
+          game,
+          pairs * sweepsPerPair,
+          steps,
+          (sweep, step) => coalition(place(sweep, step)),
+          ends.empty,
+          truncation,
+          signal,
+        );
+        values = new Float64Array(swept.values.length);
+        swept.values.forEach((value, i) => (values[place(Math.floor(i / steps), i % steps)] = value));
+        spent += swept.evaluations;
+      }
       orders.forEach((order, p) =>
-        sums.add(pairMeans(order, cuts, values.subarray(p * perPair, (p + 1) * perPair), ends!)),
+        sums.add(pairMeans(order, cuts, values.subarray(p * perPair, (p + 1) * perPair), ends!, single)),
       );
       rng = next;
-      if (sums.count < target && !settled())
-        onProgress?.({
-          evaluations: pairEvaluationsSoFar(sums.count, cuts.length),
-          planned,
-          partial: outcome(false).ranks,
-        });
+      if (affordable() > 0 && !settled()) onProgress?.({ evaluations: spent, planned, partial: outcome(false).ranks });
     }
   } catch (thrown) {
     if (!isCancellation(thrown)) throw thrown;
@@ -131,8 +160,11 @@ export async function sampleShapley(
   return result;
 }
 
-function pairEvaluationsSoFar(pairs: number, cuts: number): number {
-  return pairEvaluations(cuts + 1, pairs);
+function words(count: number, plain: boolean, truncation: number | undefined): string {
+  const drawn = plain
+    ? `${count} ${count === 1 ? 'permutation' : 'permutations'}`
+    : `${count} antithetic ${count === 1 ? 'pair' : 'pairs'} of permutations`;
+  return truncation === undefined ? drawn : `${drawn}, sweeps cut off within ${truncation} of none open: biased`;
 }
 
 /** Positions 1 … n − 1 of a permutation after which a prefix is evaluated: all of them. */
@@ -158,12 +190,13 @@ function prefixCoalition(order: Int32Array, cuts: Int32Array, index: number): Ui
   return coalition;
 }
 
-/** For each unit the mean of its marginal contribution in a permutation and in the reverse; in blocks, an equal share. */
+/** For each unit the mean of its marginal contribution in a permutation and, unless `plain`, in the reverse; in blocks, an equal share. */
 function pairMeans(
   order: Int32Array,
   cuts: Int32Array,
   values: Float64Array,
   ends: { full: number; empty: number },
+  plain: boolean,
 ): Float64Array {
   const n = order.length;
   const count = cuts.length;
@@ -173,6 +206,10 @@ function pairMeans(
     const to = block === count ? n : cuts[block];
     const before = block === 0 ? ends.empty : values[block - 1];
     const after = block === count ? ends.full : values[block];
+    if (plain) {
+      for (let i = from; i < to; i++) means[order[i]] = (after - before) / (to - from);
+      continue;
+    }
     // In the reverse the block enters after all that follow it here.
     const beforeReversed = block === count ? ends.empty : values[count + block];
     const afterReversed = block === 0 ? ends.full : values[count + block - 1];
@@ -182,12 +219,15 @@ function pairMeans(
   return means;
 }
 
-function readState(resume: RankState | undefined, n: number, seed: number): SamplingState | undefined {
+function readState({ resume, seed, truncation }: RankOptions, n: number, plain: boolean): SamplingState | undefined {
   if (resume === undefined || resume.kind !== 'shapley-pairs') return undefined;
   const state = resume as SamplingState;
   const numbers = (list: unknown, length: number): boolean =>
     Array.isArray(list) && list.length === length && list.every((x) => Number.isFinite(x));
   const fits =
+    (state.plain ?? false) === plain &&
+    state.truncation === truncation &&
+    (truncation === undefined || Number.isFinite(state.spent)) &&
     numbers(state.rng, 4) &&
     Number.isFinite(state.full) &&
     Number.isFinite(state.empty) &&

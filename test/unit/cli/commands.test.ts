@@ -195,6 +195,8 @@ test('an interrupted ranking writes what it has and can be resumed', async () =>
     '20',
     '--method',
     'shapley',
+    '--metric',
+    'cross-entropy',
     '--group',
     'block3/conv1',
     '--tolerance',

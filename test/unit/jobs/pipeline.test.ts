@@ -129,9 +129,9 @@ test('a cancelled ranking keeps what it has and can be gone on with', async () =
   expect(stopped.groups.map((g) => g.id)).toEqual(['block3/conv1']);
   const saved = JSON.parse(JSON.stringify(stopped)) as Ranks;
   const done = stopped.groups[0].evaluations;
-  const resumed = await run('rank', { ...params, groups: [...params.groups], budget: done + 200, resume: saved });
+  const resumed = await run('rank', { ...params, groups: [...params.groups], budget: done + 400, resume: saved });
   expect(resumed.complete).toBe(true);
-  const straight = await run('rank', { ...params, groups: ['block3/conv1'], budget: done + 200 });
+  const straight = await run('rank', { ...params, groups: ['block3/conv1'], budget: done + 400 });
   expect(resumed.groups[0].evaluations).toBe(straight.groups[0].evaluations);
   resumed.groups[0].units.forEach((u, i) => expect(u.score).toBeCloseTo(straight.groups[0].units[i].score, 6));
 

@@ -1,14 +1,23 @@
 import { describe, expect, it } from 'vitest';
 import { SecateurError } from '../../../src/errors.ts';
-import { defaultBudget, nextCheck, plannedShapleyEvaluations } from '../../../src/ranking/shapley/budget.ts';
+import { defaultBudget, nextCheck } from '../../../src/ranking/shapley/budget.ts';
 import { sampleShapley } from '../../../src/ranking/shapley/sampling.ts';
-import type { RankOptions, RankOutcome } from '../../../src/ranking/types.ts';
+import { shapley } from '../../../src/ranking/shapley/index.ts';
+import type { RankOptions, RankOutcome, RankProgress } from '../../../src/ranking/types.ts';
 import type { CountingGame } from './games.ts';
 import { additive, gameOf, groupOf, randomTable, rank, saturating, scoresOf, shapleyByDefinition } from './games.ts';
 
 /** Sampling also for groups that are small enough to be enumerated. */
 function sample(game: CountingGame, options: Partial<RankOptions> = {}, signal?: AbortSignal): Promise<RankOutcome> {
   return sampleShapley({ group: groupOf(game.players), game }, game, { seed: 1, tolerance: 0, ...options }, signal);
+}
+
+function sampleWith(
+  game: CountingGame,
+  options: Partial<RankOptions>,
+  onProgress: (progress: RankProgress) => void,
+): Promise<RankOutcome> {
+  return rank('shapley', game, { estimator: 'antithetic', ...options }, undefined, onProgress);
 }
 
 describe('Shapley by sampling permutations', () => {
@@ -114,7 +123,7 @@ describe('Shapley by sampling permutations', () => {
       const { ranks } = await rank('shapley', game, { budget, tolerance: 0 });
       expect(game.calls).toBe(ranks.evaluations);
       expect(game.calls).toBeLessThanOrEqual(budget);
-      expect(game.calls).toBe(plannedShapleyEvaluations(n, budget));
+      expect(game.calls).toBe(shapley.plannedEvaluations(n, budget));
     }
   });
 
@@ -183,7 +192,7 @@ describe('Shapley by sampling permutations', () => {
   it('reports progress and partial scores while it runs', async () => {
     const seen: { evaluations: number; planned: number; partial: boolean }[] = [];
     const game = gameOf(30, saturating(30, 1), { preferredBatch: 20 });
-    const { ranks } = await rank('shapley', game, { budget: 600, tolerance: 0 }, undefined, (p) =>
+    const { ranks } = await sampleWith(game, { budget: 600, tolerance: 0 }, (p) =>
       seen.push({ evaluations: p.evaluations, planned: p.planned, partial: p.partial !== undefined }),
     );
     expect(seen.filter((p) => p.partial).length).toBe(10);

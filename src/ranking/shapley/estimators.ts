@@ -1,0 +1,58 @@
+import type { CoalitionGame } from '../../evaluation/types.ts';
+import type { ShapleyEstimator } from '../../formats.ts';
+import type { RankContext, RankOptions, RankOutcome, RankProgress } from '../types.ts';
+import { plannedPermutations, plannedRegression } from './budget.ts';
+import { enumerateShapley } from './exact.ts';
+import { partialShapley, plannedPartial } from './partial.ts';
+import { regressShapley } from './regression.ts';
+import { sampleShapley } from './sampling.ts';
+
+/** One way to compute the Shapley values of a game. */
+export interface Estimator {
+  /** Coalitions that it asks for at most. */
+  planned(size: number, budget: number): number;
+  run(
+    context: RankContext,
+    game: CoalitionGame,
+    options: RankOptions,
+    signal?: AbortSignal,
+    onProgress?: (progress: RankProgress) => void,
+  ): Promise<RankOutcome>;
+  /** `kind` of the states that it can go on from. */
+  state: string;
+}
+
+export const estimators: Readonly<Record<ShapleyEstimator, Estimator>> = {
+  exact: { planned: (size) => 2 ** size, run: enumerateShapley, state: 'shapley-exact' },
+  antithetic: { planned: plannedPermutations, run: sampleShapley, state: 'shapley-pairs' },
+  permutation: {
+    planned: (size, budget) => plannedPermutations(size, budget, 1),
+    run: (context, game, options, signal, onProgress) =>
+      sampleShapley(context, game, options, signal, onProgress, true),
+    state: 'shapley-pairs',
+  },
+  leverage: {
+    planned: plannedRegression,
+    run: (context, game, options, signal, onProgress) =>
+      regressShapley('leverage', context, game, options, signal, onProgress),
+    state: 'shapley-regression',
+  },
+  kernel: {
+    planned: plannedRegression,
+    run: (context, game, options, signal, onProgress) =>
+      regressShapley('kernel', context, game, options, signal, onProgress),
+    state: 'shapley-regression',
+  },
+  removal: {
+    planned: plannedPartial,
+    run: (context, game, options, signal, onProgress) =>
+      partialShapley('removal', context, game, options, signal, onProgress),
+    state: 'shapley-partial',
+  },
+  addition: {
+    planned: plannedPartial,
+    run: (context, game, options, signal, onProgress) =>
+      partialShapley('addition', context, game, options, signal, onProgress),
+    state: 'shapley-partial',
+  },
+};
