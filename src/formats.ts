@@ -4,7 +4,8 @@ export type UnitKind =
   'channel' | 'neuron' | 'head' | 'head-dim' | 'width' | 'hidden' | 'block' | 'expert' | 'exit' | 'feature';
 export type MetricName = 'accuracy' | 'cross-entropy' | 'kl' | 'mse' | 'agreement';
 export type DeviceName = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
-export type MethodName = 'shapley' | 'leave-one-out' | 'magnitude' | 'magnitude-l2' | 'activation' | 'random';
+export type MethodName =
+  'shapley' | 'oracle' | 'leave-one-out' | 'magnitude' | 'magnitude-l2' | 'activation' | 'random';
 
 /** How Shapley values are computed. */
 export type ShapleyEstimator =
@@ -114,6 +115,18 @@ export interface UnitScore {
   stderr?: number;
 }
 
+/** A best set of units to keep, among all of its size. */
+export interface OracleSet {
+  keep: number[];
+  value: number;
+}
+
+/** How much of the oracle sets of one to five units an order finds with its first and its last units, 0..1. */
+export interface OracleScore {
+  keep: number;
+  remove: number;
+}
+
 export interface GroupRanks {
   id: string;
   kind: UnitKind;
@@ -127,6 +140,8 @@ export interface GroupRanks {
   estimator?: string;
   /** Which estimator of Shapley values that was, and why it. */
   chosen?: { estimator: ShapleyEstimator; reason: string };
+  /** Method `oracle`: the best set to keep of each size 1 … n − 1. */
+  oracle?: OracleSet[];
   /** True when all intervals score ± 1.96 SE overlap: no order is supported by the data. */
   noSignal?: boolean;
   seconds: number;
@@ -158,6 +173,29 @@ export interface Ranks {
 export interface RanksByMethod {
   format: 'secateur-ranks/1';
   methods: Ranks[];
+  /** Every two of the methods. */
+  agreement?: MethodAgreement[];
+}
+
+/** How far two methods agree, by group. */
+export interface MethodAgreement {
+  methods: [MethodName, MethodName];
+  groups: GroupAgreement[];
+}
+
+export interface GroupAgreement {
+  id: string;
+  /** Rank correlations, with ties; null where a method gives all units the same score. */
+  spearman: number | null;
+  /** Kendall's τ-b. */
+  kendall: number | null;
+  /** Share of the best k units that both name. */
+  topOverlap: number;
+  k: number;
+  /** Methods whose data supports no order of this group. */
+  noSignal?: MethodName[];
+  /** Where one of the methods is the oracle: how the other's order does by it. */
+  oracle?: OracleScore;
 }
 
 export type TargetKind = 'keep-macs' | 'keep-params' | 'keep-units' | 'max-drop';

@@ -7,7 +7,15 @@ import type { DeviceName, MethodName, MetricName, ShapleyEstimator } from '../fo
 import type { DataSpec } from '../protocol.ts';
 import { SecateurError } from '../errors.ts';
 
-export const METHODS: MethodName[] = ['shapley', 'leave-one-out', 'magnitude', 'magnitude-l2', 'activation', 'random'];
+export const METHODS: MethodName[] = [
+  'shapley',
+  'oracle',
+  'leave-one-out',
+  'magnitude',
+  'magnitude-l2',
+  'activation',
+  'random',
+];
 export const ESTIMATORS: ShapleyEstimator[] = [
   'exact',
   'leverage',

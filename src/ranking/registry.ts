@@ -3,12 +3,21 @@ import type { MethodName } from '../formats.ts';
 import { activation } from './activation.ts';
 import { leaveOneOut } from './leave-one-out.ts';
 import { magnitude, magnitudeL2 } from './magnitude.ts';
+import { oracle } from './oracle/index.ts';
 import { random } from './random.ts';
 import { shapley } from './shapley/index.ts';
 import type { RankContext, RankMethod, RankOptions, RankOutcome, RankProgress } from './types.ts';
 
 /** All methods in the order of menus. Adding one: its own file, one line here, its name in `MethodName`. */
-export const methods: readonly RankMethod[] = [shapley, leaveOneOut, magnitude, magnitudeL2, activation, random];
+export const methods: readonly RankMethod[] = [
+  shapley,
+  oracle,
+  leaveOneOut,
+  magnitude,
+  magnitudeL2,
+  activation,
+  random,
+];
 
 /** Other spellings that the command line takes. */
 const aliases: Record<string, MethodName> = {

@@ -26,6 +26,14 @@ export const METHODS: Record<MethodName, MethodWord> = {
     data: true,
     comparable: true,
   },
+  oracle: {
+    label: 'oracle',
+    about: 'How often the unit is in the best set of each size, by trying all sets. Groups of up to 16 units.',
+    metric: true,
+    sampled: false,
+    data: true,
+    comparable: false,
+  },
   'leave-one-out': {
     label: 'leave-one-out',
     about: 'Change of the metric when only this unit is closed.',

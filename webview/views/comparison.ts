@@ -61,9 +61,11 @@ export class Comparison {
     for (const u of theirs.units) b[u.index] = u.score;
     const { spearman, kendall, topOverlap, k } = agreement(a, b);
     const text = (value: number): string => (Number.isFinite(value) ? value.toFixed(2).replace('-', '−') : DASH);
+    const silent = [ranks.noSignal && shown, theirs.noSignal && other].filter((m) => m !== undefined && m !== false);
+    const caution = silent.length > 0 ? ` · no signal by ${silent.map((m) => method(m).label).join(' and ')}` : '';
     setText(
       this.numbers,
-      `Spearman ${text(spearman)} · Kendall ${text(kendall)} · ${percent(topOverlap)} of the best ${count(k)} are the same`,
+      `Spearman ${text(spearman)} · Kendall ${text(kendall)} · ${percent(topOverlap)} of the best ${count(k)} are the same${caution}`,
     );
     const points = Array.from(a, (x, unit) => ({ unit, x, y: b[unit] })).sort((p, q) => p.x - q.x);
     this.scatter.set({

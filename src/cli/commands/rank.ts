@@ -2,8 +2,10 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { GroupRanks, MethodName, Ranks, RanksByMethod, ShapleyEstimator } from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
+import { agreementOf } from '../../ranking/agreement.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
+import { describeAgreement } from '../agreement.ts';
 import { inputsOf, readRanks } from '../files.ts';
 import { duration, metricValue, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
@@ -108,7 +110,9 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   }
   const complete = results.length === options.method.length && results.every((r) => r.complete);
   const report: Ranks | RanksByMethod =
-    options.method.length === 1 ? results[0] : { format: 'secateur-ranks/1', methods: results };
+    options.method.length === 1
+      ? results[0]
+      : { format: 'secateur-ranks/1', methods: results, agreement: agreementOf(results) };
   if (out) writeJsonFile(out, report, inputs);
   printWarnings(
     session,
@@ -123,6 +127,7 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   }
   print(options.json, report, () => {
     const parts = results.map((r) => describe(r, options.method.length > 1));
+    if ('agreement' in report && report.agreement) parts.push(describeAgreement(report.agreement));
     parts.push(
       out
         ? `Wrote ${out} in ${duration(performance.now() - started)}.`
