@@ -1,6 +1,7 @@
 import ort from 'onnxruntime-node';
 import { expect } from 'vitest';
 import { addVectorJacobianProducts } from '../../src/autodiff/gradient.ts';
+import type { GradientRule } from '../../src/autodiff/rules/rule.ts';
 import { cloneModel } from '../../src/graph/clone.ts';
 import { allGraphs } from '../../src/graph/edit.ts';
 import type { Attribute, Model, Value } from '../../src/graph/ir.ts';
@@ -17,6 +18,8 @@ export interface GradientCheck {
   seed?: number;
   /** Largest difference allowed, relative to the largest element of each gradient. */
   tolerance?: number;
+  /** Rules besides those of src/autodiff/rules. */
+  rules?: ReadonlyMap<string, GradientRule>;
   /** How many elements of each value are moved one at a time, at most. */
   elements?: number;
 }
@@ -51,7 +54,7 @@ export async function checkGradient(
   const seen = await runOutputs(model, [...targets, ...wrt], feeds);
   const weights = targets.map((v) => Float32Array.from({ length: seen[v.name].size }, () => 2 * random() - 1));
 
-  const analytic = await graphGradients(model, targets, weights, wrt, seen, feeds);
+  const analytic = await graphGradients(model, targets, weights, wrt, seen, feeds, options.rules);
   const numeric = await openNumeric(model, targets, wrt, weights, seen, feeds);
   const tolerance = options.tolerance ?? (numeric.double ? 2e-4 : 1e-2);
   const result: GradientResult = { worst: 0, double: numeric.double, compared: 0 };
@@ -111,6 +114,7 @@ async function graphGradients(
   wrt: readonly Value[],
   seen: Feeds,
   feeds: Feeds,
+  rules: GradientCheck['rules'],
 ): Promise<Map<Value, { dims: number[]; data: number[] }>> {
   const clone = cloneModel(model);
   const seeds = new Map(
@@ -123,6 +127,7 @@ async function graphGradients(
     clone.model,
     seeds,
     wrt.map((v) => clone.value(v)),
+    { rules },
   );
   const made = wrt.map((v) => gradients.get(clone.value(v))!);
   const results = await runValues(clone.model, [...new Set(made)], feeds);

@@ -1,0 +1,182 @@
+import ort from 'onnxruntime-node';
+import { describe, expect, it } from 'vitest';
+import { crossEntropy, divergence, emitterFor, squaredError } from '../../../src/autodiff/losses.ts';
+import type { GradientRule } from '../../../src/autodiff/rules/rule.ts';
+import type { Dim, Value } from '../../../src/graph/ir.ts';
+import { DataType } from '../../../src/onnx/data-type.ts';
+import { builder } from '../../support/build.ts';
+import { checkGradient, runOutputs } from '../../support/gradients.ts';
+
+/** Log-probabilities of one row of logits. */
+function logSoftmax(z: number[]): number[] {
+  const top = Math.max(...z);
+  const sum = z.reduce((s, v) => s + Math.exp(v - top), 0);
+  return z.map((v) => v - top - Math.log(sum));
+}
+
+const ROWS = [
+  [0.3, -1.2, 2.1],
+  [-0.4, 0.8, 0.1],
+  [1.7, 0.2, -0.6],
+  [0.05, 0.4, -2.2],
+];
+const LABELS = [2, 0, 0, 1];
+const LOGS = ROWS.map(logSoftmax);
+const EACH = LABELS.map((label, i) => -LOGS[i][label]);
+const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** What the losses need of the ops that only move numbers, so that these tests stand for themselves. */
+const spread: GradientRule = (c) => {
+  const x = c.input(0);
+  const axes = c.node.ints('axes') ?? c.numbersOf(c.node.inputs[1]) ?? c.shapeOf(x)!.map((_, i) => i);
+  const kept = c.node.int('keepdims', 1) ? c.grad()! : c.unsqueeze(c.grad()!, c.axes(x, axes));
+  c.give(0, c.expandLike(c.node.op === 'ReduceMean' ? c.div(kept, c.count(x, c.axes(x, axes))) : kept, x));
+};
+const rules = new Map<string, GradientRule>([
+  ['ReduceSum', spread],
+  ['ReduceMean', spread],
+  ['Unsqueeze', (c) => c.give(0, c.reshapeLike(c.grad()!, c.input(0)))],
+  [
+    'Transpose',
+    (c) => {
+      const perm = c.node.ints('perm', []);
+      c.give(
+        0,
+        c.transpose(
+          c.grad()!,
+          [...perm.keys()].map((i) => perm.indexOf(i)),
+        ),
+      );
+    },
+  ],
+  [
+    'Concat',
+    (c) => {
+      const axis = c.node.int('axis', 0);
+      c.node.inputs.forEach((_, i) => c.give(i, c.slice(c.grad()!, [i], [i + 1], [axis])));
+    },
+  ],
+]);
+
+const floats = (values: number[], dims: number[]) => new ort.Tensor('float32', Float32Array.from(values), dims);
+const ints = (values: number[], dims: number[]) => new ort.Tensor('int64', BigInt64Array.from(values, BigInt), dims);
+
+/** A model with one output x and labels y, to which a loss is added. */
+function model(opset: number, shape: Dim[], labels: Dim[]) {
+  const b = builder({ opset });
+  const x = b.input('x', shape);
+  const y = b.input('y', labels, DataType.INT64);
+  return { b, x, y, e: emitterFor(b.model, 'loss') };
+}
+
+async function valueOf(m: ReturnType<typeof model>, loss: Value, feeds: Record<string, ort.Tensor>): Promise<number[]> {
+  return Array.from((await runOutputs(m.b.model, [loss], feeds))[loss.name].data as Float32Array);
+}
+
+describe('cross-entropy', () => {
+  it.each([9, 11, 13, 18, 21])('of logits with labels, opset %i', async (opset) => {
+    const m = model(opset, ['N', 3], ['N']);
+    const loss = crossEntropy(m.e, m.x, m.y);
+    const feeds = { x: floats(ROWS.flat(), [4, 3]), y: ints(LABELS, [4]) };
+    expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(mean(EACH), 5);
+    const { compared } = await checkGradient(m.b.model, loss, [m.x], { feeds, rules });
+    expect(compared).toBe(12);
+  });
+
+  it('of every position, as a sum, and with labels that do not count', async () => {
+    const feeds = { x: floats(ROWS.flat(), [4, 3]), y: ints([2, -100, 0, -100], [4]) };
+    const m = model(13, ['N', 3], ['N']);
+    const one = crossEntropy(m.e, m.x, m.y, { ignore: -100 });
+    expect((await valueOf(m, one, feeds))[0]).toBeCloseTo((EACH[0] + EACH[2]) / 2, 5);
+    await checkGradient(m.b.model, one, [m.x], { feeds, rules });
+    const each = crossEntropy(m.e, m.x, m.y, { reduction: 'none', ignore: -100 });
+    const values = await valueOf(m, each, feeds);
+    [EACH[0], 0, EACH[2], 0].forEach((v, i) => expect(values[i]).toBeCloseTo(v, 5));
+    const sum = crossEntropy(m.e, m.x, m.y, { reduction: 'sum' });
+    const all = { ...feeds, y: ints(LABELS, [4]) };
+    expect((await valueOf(m, sum, all))[0]).toBeCloseTo(4 * mean(EACH), 4);
+    await checkGradient(m.b.model, sum, [m.x], { feeds: all, rules });
+  });
+
+  it.each([9, 13])('of maps, classes along axis 1, opset %i', async (opset) => {
+    const m = model(opset, ['N', 3, 'H', 2], ['N', 'H', 2]);
+    // Position (h, w) of the one sample holds row 2·h + w.
+    const image = [0, 1, 2].flatMap((k) => ROWS.map((row) => row[k]));
+    const feeds = { x: floats(image, [1, 3, 2, 2]), y: ints(LABELS, [1, 2, 2]) };
+    const loss = crossEntropy(m.e, m.x, m.y);
+    expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(mean(EACH), 5);
+    await checkGradient(m.b.model, loss, [m.x], { feeds, rules });
+  });
+
+  it('of tokens, classes along the last axis, labels in one row', async () => {
+    const m = model(13, ['N', 'T', 3], ['K']);
+    const feeds = { x: floats(ROWS.flat(), [2, 2, 3]), y: ints(LABELS, [4]) };
+    const loss = crossEntropy(m.e, m.x, m.y, { classAxis: -1 });
+    expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(mean(EACH), 5);
+    await checkGradient(m.b.model, loss, [m.x], { feeds, rules });
+  });
+
+  it('of probabilities and of log-probabilities', async () => {
+    for (const [reading, values] of [
+      ['probabilities', LOGS.flat().map(Math.exp)],
+      ['log-probabilities', LOGS.flat()],
+    ] as const) {
+      const m = model(13, ['N', 3], ['N']);
+      const feeds = { x: floats(values, [4, 3]), y: ints(LABELS, [4]) };
+      const loss = crossEntropy(m.e, m.x, m.y, { reading });
+      expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(mean(EACH), 5);
+      await checkGradient(m.b.model, loss, [m.x], { feeds, rules });
+    }
+  });
+
+  it('of one number for two classes', async () => {
+    const z = [1.3, -0.4, 0.2, -2];
+    const truth = [1, 1, 0, 0];
+    const wanted = mean(z.map((v, i) => Math.log(1 + Math.exp(truth[i] ? -v : v))));
+    for (const [reading, values] of [
+      ['binary-logit', z],
+      ['binary-probability', z.map((v) => 1 / (1 + Math.exp(-v)))],
+    ] as const) {
+      const m = model(13, ['N', 1], ['N']);
+      const feeds = { x: floats(values, [4, 1]), y: ints(truth, [4]) };
+      const loss = crossEntropy(m.e, m.x, m.y, { reading });
+      expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(wanted, 5);
+      await checkGradient(m.b.model, loss, [m.x], { feeds, rules });
+    }
+  });
+});
+
+describe('divergence from a reference', () => {
+  const reference = [
+    [0.5, 0.3, 0.2],
+    [0.1, 0.1, 0.8],
+    [0.25, 0.7, 0.05],
+    [0.9, 0.04, 0.06],
+  ];
+  const feeds = { x: floats(ROWS.flat(), [4, 3]), p: floats(reference.flat().map(Math.log), [4, 3]) };
+  it.each([1, 2.5])('temperature %f', async (temperature) => {
+    const b = builder();
+    const [x, p] = [b.input('x', ['N', 3]), b.input('p', ['N', 3])];
+    const loss = divergence(emitterFor(b.model, 'loss'), x, p, { temperature });
+    const rows = ROWS.map((row, i) => {
+      const q = logSoftmax(row.map((v) => v / temperature));
+      return reference[i].reduce((s, w, k) => s + w * (Math.log(w) - q[k]), 0) * temperature ** 2;
+    });
+    const result = await runOutputs(b.model, [loss], feeds);
+    expect((result[loss.name].data as Float32Array)[0]).toBeCloseTo(mean(rows), 5);
+    await checkGradient(b.model, loss, [x], { feeds, rules });
+  });
+});
+
+describe('squared error', () => {
+  it('of every element', async () => {
+    const b = builder();
+    const [x, t] = [b.input('x', ['N', 3]), b.input('t', ['N', 3])];
+    const e = emitterFor(b.model, 'loss');
+    const loss = squaredError(e, x, t);
+    const feeds = { x: floats([1, 2, 3], [1, 3]), t: floats([0, 4, 3], [1, 3]) };
+    const result = await runOutputs(b.model, [loss], feeds);
+    expect((result[loss.name].data as Float32Array)[0]).toBeCloseTo(5 / 3, 6);
+    await checkGradient(b.model, [loss, squaredError(e, x, t, 'none')], [x, t], { feeds, rules });
+  });
+});
