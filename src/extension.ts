@@ -14,7 +14,11 @@ export function activate(context: vscode.ExtensionContext): void {
   // The engine's environment has this as well; here it covers whatever else might load onnxruntime in this process.
   process.env.ORT_DISABLE_TELEMETRY = '1';
   const log = vscode.window.createOutputChannel('Secateur', { log: true });
-  engine = new EngineService(vscode.Uri.joinPath(context.extensionUri, 'dist', ENGINE_FILE).fsPath, log);
+  engine = new EngineService(
+    vscode.Uri.joinPath(context.extensionUri, 'dist', ENGINE_FILE).fsPath,
+    vscode.Uri.joinPath(context.globalStorageUri, 'coalitions').fsPath,
+    log,
+  );
   const memory = new Memory(context, log);
   const actions = new HostActions(engine, log);
   const editors = new ModelEditorProvider(context.extensionUri, { engine, memory, log }, actions);

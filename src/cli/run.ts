@@ -4,6 +4,7 @@ import { asSecateurError, SecateurError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import { ENGINE_FILE, startEngine } from '../engine/process/client.ts';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
+import { cacheFolder } from './cache-folder.ts';
 import { ProgressDisplay } from './progress.ts';
 
 /** What a command works with. */
@@ -33,8 +34,9 @@ export function reportFailure(thrown: unknown): 1 | 2 {
 /**
  * Starts an engine, runs `work` with it and ends it. The first Ctrl-C cancels (jobs keep what they have, unfinished
  * files go); the second ends everything at once. Sets the exit code of the process.
+ * @param cache whether values of coalitions are kept from run to run
  */
-export async function runSession(work: (session: Session) => Promise<void>): Promise<void> {
+export async function runSession(work: (session: Session) => Promise<void>, cache = true): Promise<void> {
   const abort = new AbortController();
   const display = new ProgressDisplay();
   const note = (sentence: string): void => {
@@ -43,6 +45,7 @@ export async function runSession(work: (session: Session) => Promise<void>): Pro
   };
   const engineLog: string[] = [];
   const engine = startEngine({
+    env: { SECATEUR_CACHE: cache ? cacheFolder() : '' },
     entry: process.env.SECATEUR_ENGINE ?? fileURLToPath(new URL(`./${ENGINE_FILE}`, import.meta.url)),
     log: (line) => {
       engineLog.push(line);

@@ -19,10 +19,17 @@ export class EngineService implements vscode.Disposable {
   readonly onDied = this.died.event;
   readonly onRestarted = this.restarted.event;
 
-  /** @param entry path of the bundled engine */
-  constructor(entry: string, log: vscode.LogOutputChannel) {
+  /**
+   * @param entry path of the bundled engine
+   * @param cache folder where it may keep values of coalitions
+   */
+  constructor(entry: string, cache: string, log: vscode.LogOutputChannel) {
     this.log = log;
-    this.client = new EngineClient({ entry, log: (line) => log.info(`engine: ${line}`) });
+    this.client = new EngineClient({
+      entry,
+      env: { SECATEUR_CACHE: cache },
+      log: (line) => log.info(`engine: ${line}`),
+    });
     this.client.onExit((exit) => this.ended(exit));
   }
 

@@ -30,6 +30,7 @@ interface PruneOptions extends DataOptions {
   plan?: string;
   group?: string[];
   budget?: number;
+  cache: boolean;
   tolerance?: number;
   keepMacs?: number;
   keepParams?: number;
@@ -84,6 +85,7 @@ export function addPrune(program: Command): void {
       collect,
     )
     .option('--budget <n>', 'with --method: evaluations per group', wholeNumber(1))
+    .option('--no-cache', 'with --method: evaluate everything anew, and keep nothing for later runs')
     .option(
       '--tolerance <t>',
       'with --method: stop when standard errors are below this share of the spread',
@@ -104,7 +106,9 @@ Examples:
 The model itself is never written. The export is made in a temporary folder beside the output, loaded and compared with
 the gated original there, and only then put in place.`,
   );
-  command.action((model: string, options: PruneOptions) => runSession((session) => prune(session, model, options)));
+  command.action((model: string, options: PruneOptions) =>
+    runSession((session) => prune(session, model, options), options.cache),
+  );
 }
 
 async function prune(session: Session, modelArgument: string, options: PruneOptions): Promise<void> {

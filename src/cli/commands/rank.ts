@@ -34,6 +34,7 @@ interface RankOptions extends DataOptions {
   truncation?: number;
   out?: string;
   resume?: string;
+  cache: boolean;
 }
 
 export function addRank(program: Command): void {
@@ -61,7 +62,8 @@ export function addRank(program: Command): void {
       positiveNumber,
     )
     .option('--out <file>', 'write the ranks here, such as model.ranks.json')
-    .option('--resume <file>', 'go on from the ranks of an earlier run');
+    .option('--resume <file>', 'go on from the ranks of an earlier run')
+    .option('--no-cache', 'evaluate everything anew, and keep nothing for later runs');
   addCommonOptions(addDataOptions(command)).addHelpText(
     'after',
     `
@@ -72,7 +74,9 @@ Examples:
 
 Ctrl-C stops within a second; with --out, what was computed by then is written and --resume goes on from it.`,
   );
-  command.action((model: string, options: RankOptions) => runSession((session) => rank(session, model, options)));
+  command.action((model: string, options: RankOptions) =>
+    runSession((session) => rank(session, model, options), options.cache),
+  );
 }
 
 async function rank(session: Session, modelArgument: string, options: RankOptions): Promise<void> {

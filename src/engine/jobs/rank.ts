@@ -1,5 +1,5 @@
 import { TimeLeft } from './time-left.ts';
-import { openGame } from '../../evaluation/coalitions/index.ts';
+import { cachedGame, openGame } from '../../evaluation/coalitions/index.ts';
 import { SecateurError } from '../../errors.ts';
 import type { GroupRanks, MetricName, Ranks } from '../../formats.ts';
 import type { EngineMethods } from '../../protocol.ts';
@@ -8,10 +8,12 @@ import { DEFAULT_TOLERANCE } from '../../ranking/shapley/budget.ts';
 import type { RankContext, RankMethod, RankOutcome, RankState } from '../../ranking/types.ts';
 import type { Group, Structure } from '../../units/types.ts';
 import { ActivationRuns } from './activations.ts';
+import { coalitionCache } from './coalition-cache.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
 import { chooseMetric, openData } from './data.ts';
+import type { OpenModel } from './model.ts';
 import { openModel } from './model.ts';
 import { chooseDevice } from './sessions.ts';
 
@@ -70,7 +72,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     } else {
       outcome = await rankOne(
         method,
-        { structure, group, data, metric, device, warnings },
+        { model, structure, group, data, metric, device, warnings },
         params,
         state.states[group.id],
         context,
@@ -114,6 +116,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
 }
 
 interface GroupJob {
+  model: OpenModel;
   structure: Structure;
   group: Group;
   data: OpenData;
@@ -125,7 +128,7 @@ interface GroupJob {
 /** Ranks one group; null when it was cancelled before there was anything to keep. */
 async function rankOne(
   method: RankMethod,
-  { structure, group, data, metric, device, warnings }: GroupJob,
+  { model, structure, group, data, metric, device, warnings }: GroupJob,
   params: RankParams,
   resume: RankState | undefined,
   { signal }: JobContext,
@@ -140,13 +143,15 @@ async function rankOne(
     if (method.needs === 'activations')
       return await run({ group, activations: new ActivationRuns(structure, data.search, device) });
     if (method.needs !== 'game') return await run({ group });
-    const game = await openGame(structure, group.id, data.search, {
+    const open = await openGame(structure, group.id, data.search, {
       metric: metric!,
       reading: data.reading,
       device,
       signal,
     });
-    for (const note of game.info.notes) if (!warnings.includes(note)) warnings.push(note);
+    for (const note of open.info.notes) if (!warnings.includes(note)) warnings.push(note);
+    const cache = await coalitionCache(model, data, metric!, device, group);
+    const game = cache ? cachedGame(open, cache) : open;
     try {
       return await run({ group, game });
     } finally {

@@ -60,7 +60,7 @@ export function secateurWith(env: Record<string, string>, ...args: string[]): Pr
     execFile(
       process.execPath,
       [join(built!, 'cli.mjs'), ...args],
-      { maxBuffer: 64 << 20, cwd: root, env: { ...process.env, ...env } },
+      { maxBuffer: 64 << 20, cwd: root, env: { ...process.env, SECATEUR_CACHE: '', ...env } },
       (error, stdout, stderr) => {
         done({ code: error ? (typeof error.code === 'number' ? error.code : -1) : 0, stdout, stderr });
       },
@@ -71,7 +71,8 @@ export function secateurWith(env: Record<string, string>, ...args: string[]): Pr
 /** Starts `secateur …args`, sends it an interrupt when `ready` says so of what it has printed on stderr, and waits. */
 export function interrupted(ready: (stderr: string) => boolean, ...args: string[]): Promise<Outcome> {
   if (!built) throw new Error('buildCommand first');
-  const child = spawn(process.execPath, [join(built, 'cli.mjs'), ...args], { cwd: root });
+  const env = { ...process.env, SECATEUR_CACHE: '' };
+  const child = spawn(process.execPath, [join(built, 'cli.mjs'), ...args], { cwd: root, env });
   const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
   let sent = false;
   child.stdout.on('data', (data: Buffer) => (outcome.stdout += data.toString()));
