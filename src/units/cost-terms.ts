@@ -155,7 +155,9 @@ function axisSize(labels: Labels, owners: Owners): Factor[][] {
   }
   for (const { positions, units, groups: own } of several.values()) {
     // Two different units of one group (an axis that meets itself): of n there are n · (n − 1).
-    const met = [...units].flatMap(([g, u]) => own.filter((o) => o === g).map((_, less) => ({ g, less, all: u.count })));
+    const met = [...units].flatMap(([g, u]) =>
+      own.filter((o) => o === g).map((_, less) => ({ g, less, all: u.count })),
+    );
     const grid = met.reduce((n, { all, less }) => n * (all - less), 1);
     sums.push(
       met.map(({ g, less, all }, i) => {

@@ -37,7 +37,11 @@ describe('Einsum, held against the gated model', () => {
   it('multi-head attention: heads, and dimensions of queries with keys and of values', async () => {
     const { b, x } = start();
     b.output(attention(b, x, 4, 3));
-    expect((await hold(analyseStructure(b.build()))).sort()).toEqual(['q head 4', 'q#head-dim head-dim 3', 'v head-dim 3']);
+    expect((await hold(analyseStructure(b.build()))).sort()).toEqual([
+      'q head 4',
+      'q#head-dim head-dim 3',
+      'v head-dim 3',
+    ]);
   });
 
   it('attention between a layer and its residual sum', async () => {
