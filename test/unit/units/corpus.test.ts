@@ -13,7 +13,8 @@ function* models(folder: string): Generator<string> {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);
     if (entry.isDirectory()) yield* models(path);
-    else if (entry.name.endsWith('.onnx') && (statSync(path, { throwIfNoEntry: false })?.size ?? Infinity) < LARGEST) yield path;
+    else if (entry.name.endsWith('.onnx') && (statSync(path, { throwIfNoEntry: false })?.size ?? Infinity) < LARGEST)
+      yield path;
   }
 }
 
