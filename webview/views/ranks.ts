@@ -289,7 +289,8 @@ export class RanksView implements View {
         `${metricLabel(metric)} ${metricValue(metric, ranks.value.full, samples)} with all, ${metricValue(metric, ranks.value.empty, samples)} with none`,
       );
     if (ranks.estimator) facts.push(ranks.estimator);
-    this.groupHead.append(h('p', { class: 'muted', text: facts.join(' · ') }), this.asTable.element);
+    const why = ranks.chosen ? { title: `Estimator ${ranks.chosen.estimator}: ${ranks.chosen.reason}` } : {};
+    this.groupHead.append(h('p', { class: 'muted', text: facts.join(' · '), ...why }), this.asTable.element);
     this.asTable.set(this.tableShown);
     if (!running && hasNoSignal(ranks)) {
       this.signal.append(

@@ -9,7 +9,7 @@ const MOST_ENUMERATED = 20;
 /** The regression is better than permutations from so many evaluations per unit on (`bench/estimators.ts`). */
 export const REGRESSION_FROM = 8;
 
-/** In larger groups solving the regression takes longer than evaluating coalitions. */
+/** The time for solving grows with the cube of the size: in larger groups it is felt beside that of the coalitions. */
 export const MOST_REGRESSED = 256;
 
 export interface Choice {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { gameOf, groupOf, rank, scoresOf } from './games.ts';
+import { estimators } from '../../../src/ranking/shapley/estimators.ts';
 import { sampleShapley } from '../../../src/ranking/shapley/sampling.ts';
 
 /** The exact game of twelve channels of a trained LeNet-5, computed elsewhere. */
@@ -29,6 +30,22 @@ describe.skipIf(!process.env.SECATEUR_CORPUS || !existsSync(file))('a trained ne
       const { ranks } = await rank('shapley', gameOf(12, value));
       scoresOf(ranks).forEach((score, i) => expect(Math.abs(score - expected[i])).toBeLessThan(1e-12));
     });
+
+    it.each(['leverage', 'kernel'] as const)(
+      `is regressed (%s) to within its standard errors (${metric})`,
+      async (name) => {
+        const game = gameOf(12, value);
+        const { ranks } = await estimators[name].run({ group: groupOf(12), game }, game, {
+          seed: 1,
+          budget: 600,
+          tolerance: 0,
+        });
+        const outside = ranks.units.filter(
+          ({ index, score, stderr }) => Math.abs(score - expected[index]) > 3 * stderr!,
+        );
+        expect(outside.length).toBeLessThanOrEqual(1);
+      },
+    );
 
     it(`is sampled to within its standard errors (${metric})`, async () => {
       const game = gameOf(12, value);
