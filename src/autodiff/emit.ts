@@ -319,14 +319,14 @@ export class Emitter {
     );
   }
 
-  /** Says that a value has the type of another, where that knows more. */
+  /** Says that a value has the shape of another, where that knows more, and its element type where nothing is known. */
   typedAs(v: Value, like: Value): Value {
     const shape = this.shapeOf(like);
     const own = this.shapeOf(v);
     if (shape && (!own || own.length === shape.length))
       v.type = {
         kind: 'tensor',
-        elemType: this.elemTypeOf(like),
+        elemType: v.type?.elemType || this.elemTypeOf(like),
         shape: shape.map((d, i) => (typeof own?.[i] === 'number' ? own[i] : (d ?? own?.[i] ?? null))),
       };
     return v;

@@ -20,8 +20,9 @@ export interface Gradients {
 /**
  * Adds nodes to a model, in place, that compute the gradient of a scalar with respect to graph inputs, intermediate
  * values and initializers: reverse-mode differentiation in plain ONNX ops of the model's opset. No output is added.
- * Only what lies between `wrt` and the scalar is differentiated; integers and booleans carry no gradient. A value that
- * the scalar does not depend on has the gradient 0. Calls of local functions are inlined first.
+ * Only what lies between `wrt` and the scalar is differentiated; integers and booleans carry no gradient, but rounding to
+ * quantised codes passes it on. A value that the scalar does not depend on has the gradient 0. Calls of local functions
+ * are inlined first. Gradients may be constants or shared by several values.
  * @throws SecateurError 'unsupported' naming the node, where an op on the way has no rule; 'usage' where the scalar has
  * more than one element, or a value is not of the main graph or not of a floating-point type
  */
@@ -82,12 +83,18 @@ function walk(
   return { gradients: new Map(wrt.map((v) => [v, sums.gradient(v) ?? zero(v)])) };
 }
 
-/** Values of floating-point types that depend on one of `wrt`, those included. */
+/**
+ * Values that depend on one of `wrt` and carry a gradient, those included: floating-point values, and the codes between
+ * a QuantizeLinear and its DequantizeLinear, which stand for such.
+ */
 function dependents(model: Model, wrt: readonly Value[]): Set<Value> {
   const found = new Set<Value>(wrt);
   for (const node of model.graph.nodes) {
-    if (!readBy(node).some((v) => found.has(v))) continue;
-    for (const v of node.outputs) if (v && mayBeFloat(v)) found.add(v);
+    const sources = readBy(node).filter((v) => found.has(v));
+    if (sources.length === 0) continue;
+    const codes = new Set(sources.flatMap((v) => (mayBeFloat(v) ? [] : [v.type!.elemType])));
+    const quantises = node.opType === 'QuantizeLinear';
+    for (const v of node.outputs) if (v && (mayBeFloat(v) || quantises || codes.has(v.type!.elemType))) found.add(v);
   }
   return found;
 }

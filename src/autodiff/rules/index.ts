@@ -1,6 +1,7 @@
 import { activationRules } from './activations.ts';
 import { matrixRules } from './matrix.ts';
 import { pointwiseRules } from './pointwise.ts';
+import { quantisedRules } from './quantised.ts';
 import type { GradientRule } from './rule.ts';
 import { softmaxRules } from './softmax.ts';
 
@@ -11,5 +12,6 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...activationRules,
     ...matrixRules,
     ...softmaxRules,
+    ...quantisedRules,
   }),
 );
