@@ -58,8 +58,15 @@ export function isClass(e: Emitter, labels: Value, like: Value, axis: number): V
 /** Probabilities below this count as this, so that logarithms stay finite: as in the metrics. */
 const PROBABILITY_FLOOR = 1e-12;
 
+/** Half precision as float32, in which floors and sums of many terms hold; other types as they are. */
+export function precise(e: Emitter, v: Value): Value {
+  const half = e.elemTypeOf(v) === DataType.FLOAT16 || e.elemTypeOf(v) === DataType.BFLOAT16;
+  return half ? e.cast(v, DataType.FLOAT) : v;
+}
+
 /** Log-probabilities, classes along the last axis; an output that is read as one number of two classes gives two. */
-export function logDistribution(e: Emitter, output: Value, reading: Reading, classAxis: number): Value {
+export function logDistribution(e: Emitter, given: Value, reading: Reading, classAxis: number): Value {
+  const output = precise(e, given);
   const floored = (p: Value) => e.op('Log', [atLeast(e, p, PROBABILITY_FLOOR)]);
   const pair = (no: Value, yes: Value) => {
     const end = e.rankOf(output);

@@ -1,6 +1,6 @@
 import type { Reading } from '../formats.ts';
 import type { Model, Value } from '../graph/ir.ts';
-import { logDistribution, isClass } from './distribution.ts';
+import { isClass, logDistribution, precise } from './distribution.ts';
 import { Emitter } from './emit.ts';
 import { Workspace } from './workspace.ts';
 
@@ -65,16 +65,17 @@ export function divergence(
     temperature = 1,
   }: OutputLayout & { temperature?: number } = {},
 ): Value {
-  const softened = temperature === 1 ? output : e.scale(output, 1 / temperature);
+  const softened = temperature === 1 ? output : e.scale(precise(e, output), 1 / temperature);
   const logs = logDistribution(e, softened, reading, classAxis);
-  const terms = e.mul(e.op('Exp', [reference]), e.sub(reference, logs));
+  const p = precise(e, reference);
+  const terms = e.mul(e.op('Exp', [p]), e.sub(p, logs));
   const losses = e.reduceSum(terms, [e.rankOf(logs) - 1], false);
   return reduced(e, e.scale(losses, temperature ** 2), reduction);
 }
 
 /** Squared error, of every element. */
 export function squaredError(e: Emitter, output: Value, target: Value, reduction: Reduction = 'mean'): Value {
-  const difference = e.sub(output, target);
+  const difference = e.sub(precise(e, output), precise(e, target));
   return reduced(e, e.mul(difference, difference), reduction);
 }
 

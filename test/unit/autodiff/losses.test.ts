@@ -1,9 +1,11 @@
 import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
+import { addGradients } from '../../../src/autodiff/gradient.ts';
 import { crossEntropy, divergence, emitterFor, squaredError } from '../../../src/autodiff/losses.ts';
 import type { GradientRule } from '../../../src/autodiff/rules/rule.ts';
 import type { Dim, Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
+import { Tensor } from '../../../src/onnx/tensor.ts';
 import { builder } from '../../support/build.ts';
 import { checkGradient, runOutputs } from '../../support/gradients.ts';
 
@@ -178,5 +180,26 @@ describe('squared error', () => {
     const result = await runOutputs(b.model, [loss], feeds);
     expect((result[loss.name].data as Float32Array)[0]).toBeCloseTo(5 / 3, 6);
     await checkGradient(b.model, [loss, squaredError(e, x, t, 'none')], [x, t], { feeds, rules });
+  });
+});
+
+describe('half precision', () => {
+  it('is left for the loss, and its gradients are those of float32 but for rounding', async () => {
+    const slopes: number[][] = [];
+    for (const type of [DataType.FLOAT, DataType.FLOAT16]) {
+      const m = model(20, ['N', 3], ['N']);
+      const constant = (values: number[], dims: number[]) => m.b.constant(Tensor.fromNumbers('c', type, dims, values));
+      const h = m.b.op('MatMul', [m.b.op('Cast', [m.x], { to: type }), constant(ROWS.flat().slice(0, 9), [3, 3])]);
+      const bend = m.b.op('HardSwish', [m.b.op('Gelu', [h])]);
+      const p = m.b.op('Softmax', [m.b.op('Where', [m.b.op('Greater', [h, constant([0.1], [])]), bend, h])]);
+      // An emitter knows the types of what was there when it was made.
+      const loss = crossEntropy(emitterFor(m.b.model, 'loss'), p, m.y, { reading: 'probabilities' });
+      const gradient = addGradients(m.b.model, loss, [m.x], { rules }).gradients.get(m.x)!;
+      const feeds = { x: floats(ROWS.flat(), [4, 3]), y: ints(LABELS, [4]) };
+      const out = await runOutputs(m.b.model, [gradient], feeds);
+      slopes.push(Array.from(out[gradient.name].data as Float32Array));
+    }
+    const scale = Math.max(...slopes[0].map(Math.abs));
+    slopes[0].forEach((g, i) => expect(Math.abs(slopes[1][i] - g) / scale).toBeLessThan(0.01));
   });
 });
