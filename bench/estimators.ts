@@ -17,7 +17,7 @@ import { analyseStructure } from '../src/units/analyse.ts';
 import type { Group } from '../src/units/types.ts';
 import { lineChart } from './line-chart.ts';
 
-const EXAMPLE = ['examples/digits/model.onnx', 'examples/digits/calib.npz', 'block3/conv1'];
+const EXAMPLE = ['examples/digits/model.onnx', 'examples/digits/calib.npz', 'stem/conv'];
 const SAMPLES = 256;
 const UNITS = 14;
 const SEEDS = 20;

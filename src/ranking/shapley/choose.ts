@@ -7,7 +7,7 @@ import { EXACT_COALITIONS, isEnumerated } from './budget.ts';
 const MOST_ENUMERATED = 20;
 
 /** The regression is better than permutations from so many evaluations per unit on (`bench/estimators.ts`). */
-export const REGRESSION_FROM = 8;
+export const REGRESSION_FROM = 6;
 
 /** The time for solving grows with the cube of the size: in larger groups it is felt beside that of the coalitions. */
 export const MOST_REGRESSED = 256;

@@ -288,7 +288,7 @@ describe('the choice of the estimator', () => {
     expect(estimator(12, 100)).toBe('exact');
     expect(estimator(13, 8192)).toBe('exact');
     expect(estimator(50, 1000)).toBe('leverage');
-    expect(estimator(50, 399)).toBe('antithetic');
+    expect(estimator(50, 299)).toBe('antithetic');
     expect(estimator(512, 9000)).toBe('antithetic');
     expect(estimator(512, 9000, { estimator: 'kernel' })).toBe('kernel');
     expect(() => estimator(30, 9000, { estimator: 'exact' })).toThrow(/cannot be enumerated/);
