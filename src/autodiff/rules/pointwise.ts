@@ -180,4 +180,8 @@ export const pointwiseRules: RuleTable = {
   Ceil: flat,
   Round: flat,
   Sign: flat,
+  // Only the shape of what they read matters.
+  RandomNormalLike: flat,
+  RandomUniformLike: flat,
+  EyeLike: flat,
 };

@@ -1,9 +1,11 @@
+import { create } from '@bufbuild/protobuf';
 import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { addGradients } from '../../../src/autodiff/gradient.ts';
 import type { Dim, Value } from '../../../src/graph/ir.ts';
+import { FunctionProtoSchema } from '../../../src/onnx/onnx_pb.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
-import { builder, type Builder } from '../../support/build.ts';
+import { builder, subgraph, type Builder } from '../../support/build.ts';
 import { checkGradient, runValues } from '../../support/gradients.ts';
 
 const scalarOf = (b: Builder, x: Value) => b.op('Mul', [x, b.floats([1])]);
@@ -31,6 +33,28 @@ describe('the walk backwards', () => {
     const result = await runValues(b.model, [gradients.get(other)!], feeds);
     expect(Object.values(result)[0].dims).toEqual([1, 4]);
     expect([...(Object.values(result)[0].data as Float32Array)]).toEqual([0, 0, 0, 0]);
+  });
+
+  it('looks into local functions', async () => {
+    const b = builder();
+    const [x, w] = [b.input('x', ['N', 3]), b.weight([3])];
+    const f = builder();
+    const [p, q] = ['p', 'q'].map((name) => f.graph.value(name));
+    f.graph.inputs.push(p, q);
+    f.output(f.op('Tanh', [f.mul(p, q)]));
+    const proto = create(FunctionProtoSchema, { opsetImport: [{ domain: '', version: 17n }] });
+    b.model.functions.push({ name: 'Scaled', domain: 'test', overload: '', body: f.graph, proto });
+    const y = b.op('test.Scaled', [x, w]);
+    await checkGradient(b.model, b.op('test.Scaled', [y, x]), [x, w, y]);
+  });
+
+  it('names a branch that a gradient would have to go through, also one that only captures', () => {
+    const b = builder();
+    const [x, on] = [b.input('x', [1]), b.input('on', [], DataType.BOOL)];
+    const h = b.op('Neg', [x]);
+    const branch = (name: string, op: string) => subgraph(b, name, (inner) => [inner.op(op, [h])]);
+    const y = b.op('If', [on], { then_branch: branch('then', 'Neg'), else_branch: branch('else', 'Relu') }, 'choice');
+    expect(() => addGradients(b.model, y, [x])).toThrow(/node "choice" \(If\)/);
   });
 
   it('differentiates a number only, names ops without a rule, and lets integers be', () => {
