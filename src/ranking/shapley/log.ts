@@ -49,3 +49,19 @@ export class EvaluationLog {
     return Float64Array.from(this.values.slice(from, this.at));
   }
 }
+
+/** Numbers as text for a state: the base64 of little-endian float64s, half as long as their decimals and exact. */
+export function packNumbers(values: readonly number[]): string {
+  const bytes = Buffer.alloc(8 * values.length);
+  values.forEach((value, i) => bytes.writeDoubleLE(value, 8 * i));
+  return bytes.toString('base64');
+}
+
+/** What `packNumbers` packed; undefined when it is not that, or holds what is no finite number. */
+export function unpackNumbers(text: unknown): number[] | undefined {
+  if (typeof text !== 'string') return undefined;
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.length % 8 !== 0) return undefined;
+  const values = Array.from({ length: bytes.length / 8 }, (_, i) => bytes.readDoubleLE(8 * i));
+  return values.every(Number.isFinite) ? values : undefined;
+}

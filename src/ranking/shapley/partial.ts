@@ -5,7 +5,7 @@ import { requireFit } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
 import { defaultBudget } from './budget.ts';
-import { EvaluationLog } from './log.ts';
+import { EvaluationLog, packNumbers, unpackNumbers } from './log.ts';
 
 /** Which coalitions are looked at: those that lack at most k units, or those of at most k units. */
 export type Side = 'removal' | 'addition';
@@ -13,7 +13,8 @@ export type Side = 'removal' | 'addition';
 interface PartialState extends RankState {
   kind: 'shapley-partial';
   side: Side;
-  values: number[];
+  /** In the order of asking (`packNumbers`). */
+  values: string;
   seconds: number;
 }
 
@@ -47,7 +48,7 @@ export async function partialShapley(
     );
   const planned = plannedPartial(n, budget);
   const before = readState(options.resume, side);
-  const log = new EvaluationLog(game, before?.values);
+  const log = new EvaluationLog(game, before && unpackNumbers(before.values));
 
   // Per size j of what was removed or added: the sum of the values, and for each unit the sum where it is among the j.
   const totals = new Float64Array(n + 1);
@@ -72,7 +73,7 @@ export async function partialShapley(
       estimator: `all coalitions ${side === 'removal' ? `without at most ${done}` : `of at most ${done}`} ${done === 1 ? 'unit' : 'units'}`,
       seconds,
     });
-    const resume: PartialState = { kind: 'shapley-partial', side, values: log.values, seconds };
+    const resume: PartialState = { kind: 'shapley-partial', side, values: packNumbers(log.values), seconds };
     return { ranks, complete, resume };
   };
 
@@ -156,10 +157,6 @@ function nextCombination(chosen: number[], n: number): boolean {
 function readState(resume: RankState | undefined, side: Side): PartialState | undefined {
   if (resume === undefined || resume.kind !== 'shapley-partial') return undefined;
   const state = resume as PartialState;
-  const fits =
-    state.side === side &&
-    Array.isArray(state.values) &&
-    state.values.every((v) => Number.isFinite(v)) &&
-    Number.isFinite(state.seconds);
+  const fits = state.side === side && unpackNumbers(state.values) !== undefined && Number.isFinite(state.seconds);
   return requireFit(state, fits);
 }

@@ -7,7 +7,7 @@ import { requireFit } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
 import { DEFAULT_TOLERANCE, defaultBudget, leastRegression, plannedRegression } from './budget.ts';
-import { EvaluationLog } from './log.ts';
+import { EvaluationLog, packNumbers, unpackNumbers } from './log.ts';
 import type { Design } from './pair-stream.ts';
 import { PairStream } from './pair-stream.ts';
 import type { Fit, Observation } from './regression-fit.ts';
@@ -18,8 +18,8 @@ interface RegressionState extends RankState {
   kind: 'shapley-regression';
   design: Design;
   seed: number;
-  /** All values that were evaluated, in the order of asking. */
-  values: number[];
+  /** All values that were evaluated, in the order of asking (`packNumbers`). */
+  values: string;
   seconds: number;
 }
 
@@ -61,7 +61,7 @@ export async function regressShapley(
       'Give a larger budget, or let the estimator be chosen.',
     );
   const before = readState(options.resume, design, options.seed);
-  const log = new EvaluationLog(game, before?.values);
+  const log = new EvaluationLog(game, before && unpackNumbers(before.values));
   const report = (evaluations: number): void => onProgress?.({ evaluations: Math.min(evaluations, planned), planned });
   const ask = (count: number, make: (index: number) => Uint8Array): Promise<Float64Array> =>
     log.ask(count, make, signal, report);
@@ -101,7 +101,7 @@ export async function regressShapley(
       kind: 'shapley-regression',
       design,
       seed: options.seed,
-      values: log.values,
+      values: packNumbers(log.values),
       seconds,
     };
     return { ranks, complete, resume };
@@ -178,8 +178,7 @@ function coalitionOf(open: Uint8Array, active: Int32Array, players: number, comp
 function readState(resume: RankState | undefined, design: Design, seed: number): RegressionState | undefined {
   if (resume === undefined || resume.kind !== 'shapley-regression') return undefined;
   const state = resume as RegressionState;
-  const fits =
-    Array.isArray(state.values) && state.values.every((v) => Number.isFinite(v)) && Number.isFinite(state.seconds);
+  const fits = unpackNumbers(state.values) !== undefined && Number.isFinite(state.seconds);
   requireFit(state, fits && state.design === design);
   if (state.seed !== seed)
     throw new SecateurError(

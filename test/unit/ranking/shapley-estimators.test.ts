@@ -3,6 +3,7 @@ import type { ShapleyEstimator } from '../../../src/formats.ts';
 import { spearman } from '../../../src/math/correlation.ts';
 import { chooseEstimator } from '../../../src/ranking/shapley/choose.ts';
 import { estimators } from '../../../src/ranking/shapley/estimators.ts';
+import { packNumbers, unpackNumbers } from '../../../src/ranking/shapley/log.ts';
 import { partialOrder } from '../../../src/ranking/shapley/partial.ts';
 import type { RankOptions, RankOutcome } from '../../../src/ranking/types.ts';
 import type { CountingGame } from './games.ts';
@@ -186,6 +187,15 @@ describe('regression', () => {
     await expect(run('kernel', gameOf(20, value), { budget: 500, resume, seed: 2 })).rejects.toThrow(/seed 1, not 2/);
   });
 
+  it('refuses a state that somebody damaged', async () => {
+    const { resume } = await run('leverage', gameOf(20, saturating(20, 6)), { budget: 200 });
+    for (const values of ['AAAA', 7, packNumbers([NaN])])
+      await expect(
+        run('leverage', gameOf(20, saturating(20, 6)), { budget: 200, resume: { ...resume!, values } }),
+      ).rejects.toThrow(/does not fit/);
+    expect(unpackNumbers(packNumbers([0.1, -3e-300, 5]))).toEqual([0.1, -3e-300, 5]);
+  });
+
   it('refuses a budget that it cannot work with', async () => {
     await expect(run('leverage', gameOf(30, saturating(30, 1)), { budget: 60 })).rejects.toThrow(/at least 92/);
   });
@@ -224,6 +234,20 @@ describe('partial values', () => {
       expect(ranks.units[i].score).toBeCloseTo((value(all) - value(all.with(i, 0)) + second) / 2, 12);
     }
     expect([partialOrder(6, 22), partialOrder(6, 23), partialOrder(6, 7), partialOrder(6, 64)]).toEqual([1, 2, 0, 6]);
+  });
+
+  it('go on from where they were cancelled', async () => {
+    const value = saturating(12, 3);
+    const controller = new AbortController();
+    const game = gameOf(12, value, { preferredBatch: 5, onCall: (calls) => calls >= 40 && controller.abort() });
+    const part = await run('addition', game, { budget: 300 }, controller.signal);
+    expect(part.complete).toBe(false);
+    expect(part.ranks.estimator).toBe('all coalitions of at most 1 unit');
+    const rest = gameOf(12, value);
+    const { ranks } = await run('addition', rest, { budget: 300, resume: part.resume });
+    const whole = await run('addition', gameOf(12, value), { budget: 300 });
+    expect(ranks.units).toEqual(whole.ranks.units);
+    expect(rest.calls).toBe(whole.ranks.evaluations - game.calls);
   });
 
   it('order units much as the Shapley value does', async () => {
