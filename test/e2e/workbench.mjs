@@ -162,7 +162,8 @@ export class Workbench {
   }
 
   tab(name) {
-    return this.page.locator('.tabs-container .tab', { hasText: name });
+    // Not by text: the preview of a report names the model too.
+    return this.page.locator(`.tabs-container .tab[data-resource-name="${name}"]`);
   }
 
   notifications() {
