@@ -96,7 +96,15 @@ export class Workbench {
       },
       { timeout: 40_000, interval: 500 },
     );
-    for (const label of labels) await item(label).click();
+    const last = labels[labels.length - 1];
+    for (const label of labels.slice(0, -1)) await item(label).click();
+    // A menu that has just opened may ignore a click.
+    await until(`a click on "${last}"`, async () => {
+      if ((await page.locator('.monaco-menu').count()) === 0) return true;
+      await item(last).click({ timeout: 5000 });
+      await page.locator('.monaco-menu').first().waitFor({ state: 'detached', timeout: 2000 });
+      return true;
+    });
   }
 
   /** Runs a command of the palette by its full title. */
