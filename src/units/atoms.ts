@@ -8,9 +8,6 @@
  */
 export type Labels = Int32Array;
 
-/** How a family of atoms came to be: the axis of a weight, or one of the parts that an axis was split into. */
-type Origin = 'weight' | 'part';
-
 /** Atoms that there is room for at first. */
 const ROOM = 1 << 16;
 /** Entries for each composite class: begin, end, time. */
@@ -41,7 +38,6 @@ export class Atoms {
   private readonly reasons: string[] = [''];
   private readonly reasonNumbers = new Map<string, number>();
   private readonly familyParent: number[] = [];
-  private readonly origins: Origin[] = [];
   private readonly familySizes: number[] = [];
 
   /** The parts that axes were split into, those of one axis together. */
@@ -52,10 +48,9 @@ export class Atoms {
   }
 
   /** New, free atoms for an axis of `size` positions. */
-  fresh(size: number, origin: Origin = 'weight'): Labels {
+  fresh(size: number): Labels {
     const family = this.familyParent.length;
     this.familyParent.push(family);
-    this.origins.push(origin);
     this.familySizes.push(size);
     const first = this.add(size, family);
     const labels = new Int32Array(size);
@@ -65,7 +60,7 @@ export class Atoms {
 
   /** New, free atoms for parts of these sizes that an axis is split into, or repeated along. */
   split(sizes: readonly number[]): Labels[] {
-    const parts = sizes.map((size) => this.fresh(size, 'part'));
+    const parts = sizes.map((size) => this.fresh(size));
     this.splits.push(parts);
     return parts;
   }
@@ -377,11 +372,6 @@ export class Atoms {
     return f;
   }
 
-  /** True when no weight's axis belongs to the family: it came from splitting or repeating axes only. */
-  isPart(family: number): boolean {
-    return this.origins[family] === 'part';
-  }
-
   private familySize(atom: number): number {
     return this.familySizes[this.familyOf[atom]];
   }
@@ -392,7 +382,6 @@ export class Atoms {
     if (f === g) return;
     const [into, from] = f < g ? [f, g] : [g, f];
     this.familyParent[from] = into;
-    if (this.origins[from] === 'weight') this.origins[into] = 'weight';
   }
 }
 

@@ -22,6 +22,18 @@ export interface Estimator {
   state: string;
 }
 
+const regression = (design: Parameters<typeof regressShapley>[0]): Estimator => ({
+  planned: plannedRegression,
+  run: (...job) => regressShapley(design, ...job),
+  state: 'shapley-regression',
+});
+
+const partial = (side: Parameters<typeof partialShapley>[0]): Estimator => ({
+  planned: plannedPartial,
+  run: (...job) => partialShapley(side, ...job),
+  state: 'shapley-partial',
+});
+
 export const estimators: Readonly<Record<ShapleyEstimator, Estimator>> = {
   exact: { planned: (size) => 2 ** size, run: enumerateShapley, state: 'shapley-exact' },
   antithetic: { planned: plannedPermutations, run: sampleShapley, state: 'shapley-pairs' },
@@ -31,28 +43,8 @@ export const estimators: Readonly<Record<ShapleyEstimator, Estimator>> = {
       sampleShapley(context, game, options, signal, onProgress, true),
     state: 'shapley-pairs',
   },
-  leverage: {
-    planned: plannedRegression,
-    run: (context, game, options, signal, onProgress) =>
-      regressShapley('leverage', context, game, options, signal, onProgress),
-    state: 'shapley-regression',
-  },
-  kernel: {
-    planned: plannedRegression,
-    run: (context, game, options, signal, onProgress) =>
-      regressShapley('kernel', context, game, options, signal, onProgress),
-    state: 'shapley-regression',
-  },
-  removal: {
-    planned: plannedPartial,
-    run: (context, game, options, signal, onProgress) =>
-      partialShapley('removal', context, game, options, signal, onProgress),
-    state: 'shapley-partial',
-  },
-  addition: {
-    planned: plannedPartial,
-    run: (context, game, options, signal, onProgress) =>
-      partialShapley('addition', context, game, options, signal, onProgress),
-    state: 'shapley-partial',
-  },
+  leverage: regression('leverage'),
+  kernel: regression('kernel'),
+  removal: partial('removal'),
+  addition: partial('addition'),
 };
