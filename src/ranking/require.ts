@@ -22,6 +22,20 @@ export function requireActivations(method: MethodName, context: RankContext): Ac
   return context.activations;
 }
 
+/**
+ * A run goes on with the seed that it was begun with.
+ *
+ * @throws SecateurError 'usage'
+ */
+export function requireSeed(state: { seed: number }, seed: number): void {
+  if (state.seed !== seed)
+    throw new SecateurError(
+      'usage',
+      `The saved ranking was made with seed ${state.seed}, not ${seed}.`,
+      'Resume with the same seed, or rank anew.',
+    );
+}
+
 /** A saved state as what it should be, once the checks of its method have passed. @throws SecateurError 'bad-data' when they have not */
 export function requireFit<T>(state: T, fits: boolean): T {
   if (fits) return state;

@@ -4,7 +4,7 @@ import { opsetVersion, type Graph, type Model, type Node, type Value } from '../
 import { DataType, isFloatType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
 import { SecateurError } from '../errors.ts';
-import { GateContext, zeroWhereClosed } from './gates/gate.ts';
+import { GateContext } from './gates/gate.ts';
 import type { GateSite, Structure } from './types.ts';
 
 /** One gated operand in a gated model. */
@@ -77,12 +77,9 @@ export function gateModel(structure: Structure, groupIds: readonly string[]): Ga
       let gated = made.get(key);
       if (!gated) {
         const factor = spread(graph, original, input, site, group.size);
-        gated = multiply(graph, original, factor);
-        if (grows) {
-          const context = new GateContext({ node: consumer, input: site.input, factor, axes: [site.axis], opset });
-          gated = zeroWhereClosed(context, gated, factor);
-          gated.type = original.type && { ...original.type };
-        }
+        const context = new GateContext({ node: consumer, input: site.input, factor, axes: [site.axis], opset });
+        gated = grows ? context.product(original) : context.add('Mul', [original, factor]);
+        gated.type = original.type && { ...original.type };
         made.set(key, gated);
       }
       consumer.setInput(site.input, gated);
@@ -130,12 +127,6 @@ function gateSpecially(graph: Graph, sites: SpecialSite[], opset: number): void 
 function productOf(gated: Value): Node {
   const { producer } = gated;
   return producer!.opType === 'Where' ? producer!.inputs[1]!.producer! : producer!;
-}
-
-function multiply(graph: Graph, original: Value, factor: Value): Value {
-  const product = graph.addNode('Mul', [original, factor], [`${original.name}_gated`]).outputs[0]!;
-  product.type = original.type && { ...original.type };
-  return product;
 }
 
 /** The gate spread over the positions of the axis: the rank of the operand, rows on axis 0, size 1 on other axes. */

@@ -3,7 +3,7 @@ import type { CoalitionGame } from '../../evaluation/types.ts';
 import { Rng } from '../../math/random.ts';
 import { spread } from '../../math/statistics.ts';
 import { cancelled, fullCoalition, isCancellation } from '../coalitions.ts';
-import { requireFit } from '../require.ts';
+import { requireFit, requireSeed } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
 import { DEFAULT_TOLERANCE, defaultBudget, leastRegression, plannedRegression } from './budget.ts';
@@ -180,11 +180,6 @@ function readState(resume: RankState | undefined, design: Design, seed: number):
   const state = resume as RegressionState;
   const fits = unpackNumbers(state.values) !== undefined && Number.isFinite(state.seconds);
   requireFit(state, fits && state.design === design);
-  if (state.seed !== seed)
-    throw new SecateurError(
-      'usage',
-      `The saved ranking was made with seed ${state.seed}, not ${seed}.`,
-      'Resume with the same seed, or rank anew.',
-    );
+  requireSeed(state, seed);
   return state;
 }

@@ -1,10 +1,9 @@
-import { SecateurError } from '../../errors.ts';
 import type { CoalitionGame } from '../../evaluation/types.ts';
 import { Rng } from '../../math/random.ts';
 import { RunningVector, spread } from '../../math/statistics.ts';
 import type { RunningState } from '../../math/statistics.ts';
 import { cancelled, evaluateInBatches, fullCoalition, isCancellation } from '../coalitions.ts';
-import { requireFit } from '../require.ts';
+import { requireFit, requireSeed } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
 import { DEFAULT_TOLERANCE, defaultBudget, nextCheck, plannedPermutations } from './budget.ts';
@@ -236,11 +235,6 @@ function readState({ resume, seed, truncation }: RankOptions, n: number, plain: 
     numbers(state.sums.mean, n) &&
     numbers(state.sums.squares, n);
   requireFit(state, fits);
-  if (state.seed !== seed)
-    throw new SecateurError(
-      'usage',
-      `The saved ranking was made with seed ${state.seed}, not ${seed}.`,
-      'Resume with the same seed, or rank anew.',
-    );
+  requireSeed(state, seed);
   return state;
 }

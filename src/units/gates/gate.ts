@@ -22,7 +22,7 @@ export const FEWEST = 1e-6;
  * A product with a gate that is 0 wherever the gate is, also where the operand is not finite: behind a norm over open units
  * only, closed units may grow without bound.
  */
-export function zeroWhereClosed(
+function zeroWhereClosed(
   at: Pick<GateContext, 'add' | 'scalar'>,
   product: Value,
   factor: Value,
