@@ -1,20 +1,17 @@
 import { TimeLeft } from './time-left.ts';
-import { cachedGame, openGame } from '../../evaluation/coalitions/index.ts';
 import { SecateurError } from '../../errors.ts';
 import type { GroupRanks, MetricName, Ranks } from '../../formats.ts';
 import type { EngineMethods } from '../../protocol.ts';
 import { rankGroup, rankMethod } from '../../ranking/registry.ts';
 import { DEFAULT_TOLERANCE } from '../../ranking/shapley/budget.ts';
-import type { RankContext, RankMethod, RankOutcome, RankState } from '../../ranking/types.ts';
+import type { RankMethod, RankOutcome, RankState } from '../../ranking/types.ts';
 import type { Group, Structure } from '../../units/types.ts';
-import { ActivationRuns } from './activations.ts';
-import { coalitionCache } from './coalition-cache.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
 import { chooseMetric, openData } from './data.ts';
-import type { OpenModel } from './model.ts';
 import { openModel } from './model.ts';
+import { sources, type GroupJob } from './rank-sources.ts';
 import { chooseDevice } from './sessions.ts';
 
 type RankParams = EngineMethods['rank']['params'];
@@ -115,20 +112,10 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   };
 }
 
-interface GroupJob {
-  model: OpenModel;
-  structure: Structure;
-  group: Group;
-  data: OpenData;
-  metric: MetricName | null;
-  device: Ranks['device'];
-  warnings: string[];
-}
-
 /** Ranks one group; null when it was cancelled before there was anything to keep. */
 async function rankOne(
   method: RankMethod,
-  { model, structure, group, data, metric, device, warnings }: GroupJob,
+  job: GroupJob,
   params: RankParams,
   resume: RankState | undefined,
   { signal }: JobContext,
@@ -136,26 +123,15 @@ async function rankOne(
 ): Promise<RankOutcome | null> {
   const { seed, budget, tolerance, estimator, truncation } = params;
   const options = { seed, budget, tolerance, estimator, truncation, resume };
-  const run = (ranking: RankContext): Promise<RankOutcome> =>
-    rankGroup(method, ranking, options, signal, (p) => progress(p.evaluations, p.planned, p.partial));
   try {
     if (signal.aborted) return null;
-    if (method.needs === 'activations')
-      return await run({ group, activations: new ActivationRuns(structure, data.search, device) });
-    if (method.needs !== 'game') return await run({ group });
-    const open = await openGame(structure, group.id, data.search, {
-      metric: metric!,
-      reading: data.reading,
-      device,
-      signal,
-    });
-    for (const note of open.info.notes) if (!warnings.includes(note)) warnings.push(note);
-    const cache = await coalitionCache(model, data, metric!, device, group);
-    const game = cache ? cachedGame(open, cache) : open;
+    const source = await sources[method.needs](job, signal);
     try {
-      return await run({ group, game });
+      return await rankGroup(method, { group: job.group, ...source.gives }, options, signal, (p) =>
+        progress(p.evaluations, p.planned, p.partial),
+      );
     } finally {
-      await game.close();
+      await source.close?.();
     }
   } catch (thrown) {
     if (signal.aborted || (thrown instanceof SecateurError && thrown.code === 'cancelled')) return null;

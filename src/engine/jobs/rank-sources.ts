@@ -1,0 +1,56 @@
+/** What ranking methods draw on, opened for one group at a time. */
+import { cachedGame, openGame } from '../../evaluation/coalitions/index.ts';
+import type { MetricName, Ranks } from '../../formats.ts';
+import type { RankContext, RankMethod } from '../../ranking/types.ts';
+import type { Group, Structure } from '../../units/types.ts';
+import { ActivationRuns } from './activations.ts';
+import { coalitionCache } from './coalition-cache.ts';
+import type { OpenData } from './data.ts';
+import type { OpenModel } from './model.ts';
+
+/** One group to be ranked. */
+export interface GroupJob {
+  model: OpenModel;
+  structure: Structure;
+  group: Group;
+  data: OpenData;
+  /** Null for methods without a game. */
+  metric: MetricName | null;
+  device: Ranks['device'];
+  /** Sentences for the result; sources add to them. */
+  warnings: string[];
+}
+
+/** The parts of a method's context that are opened for it, and how they are closed again. */
+export interface RankSource {
+  gives: Omit<RankContext, 'group'>;
+  close?(): Promise<void>;
+}
+
+/** How each of the things that a method may need is opened. */
+export const sources: Record<
+  RankMethod['needs'],
+  (job: GroupJob, signal: AbortSignal) => RankSource | Promise<RankSource>
+> = {
+  nothing: () => ({ gives: {} }),
+  weights: () => ({ gives: {} }),
+  activations: ({ structure, data, device }) => ({
+    gives: { activations: new ActivationRuns(structure, data.search, device) },
+  }),
+  game: openCachedGame,
+};
+
+/** The game of the group, with the values of coalitions that earlier runs left on disk. */
+async function openCachedGame(job: GroupJob, signal: AbortSignal): Promise<RankSource> {
+  const { model, structure, group, data, metric, device, warnings } = job;
+  const open = await openGame(structure, group.id, data.search, {
+    metric: metric!,
+    reading: data.reading,
+    device,
+    signal,
+  });
+  for (const note of open.info.notes) if (!warnings.includes(note)) warnings.push(note);
+  const cache = await coalitionCache(model, data, metric!, device, group);
+  const game = cache ? cachedGame(open, cache) : open;
+  return { gives: { game }, close: () => game.close() };
+}
