@@ -8,6 +8,10 @@ import type {
   CostTerm,
   DeviceName,
   EvaluateReport,
+  FeatureBaseline,
+  FeatureKind,
+  FeatureScaling,
+  FeatureScore,
   GroupRanks,
   InspectReport,
   MethodName,
@@ -70,6 +74,49 @@ export interface Measured {
   predicted: { macs: number; parameters: number };
 }
 
+/** What the job `features` is asked; the result is `Features`. What is left out is chosen by the data and stated. */
+export interface FeaturesParams {
+  model: string;
+  data: DataSpec;
+  method?: 'qfit' | 'shapley';
+  /** `local` without a sample: a selector network, for all samples. */
+  mode?: 'global' | 'local';
+  /** Number of the one sample to explain. */
+  sample?: number;
+  /** Which input, where the model has several. */
+  input?: string;
+  kind?: FeatureKind;
+  /** Side of a patch in pixels. */
+  patch?: number;
+  baseline?: FeatureBaseline;
+  metric?: MetricName;
+  /** Q-FIT: the loss over draws, or at the mean of the distribution. */
+  form?: 'sampled' | 'point';
+  draws?: number;
+  prior?: number;
+  klWeight?: number;
+  scaling?: FeatureScaling;
+  steps?: number;
+  batch?: number;
+  learningRate?: number;
+  /** Shapley values: coalitions. */
+  budget?: number;
+  /** Path of a second model whose explanation is compared. */
+  against?: string;
+  /** Two labels whose samples are explained apart and compared. */
+  compareLabels?: [number, number];
+  /** How many features to choose, and the penalty for the neighbours of what was chosen. */
+  select?: number;
+  spread?: number;
+  seed: number;
+  device: DeviceName | 'auto';
+}
+
+/** What the job `features` tells while it converges. */
+export interface FeaturesPartial {
+  features: FeatureScore[];
+}
+
 export type KeepByGroup = Record<string, number[]>;
 
 /** Methods of the engine process: params and result of each. All take the model by path. */
@@ -94,6 +141,8 @@ export interface EngineMethods {
       estimator?: ShapleyEstimator;
       /** Shapley values by permutations of accuracy: where a sweep may end early. */
       truncation?: number;
+      /** Ranks whole groups, of which a closed one lacks this share of its units; undefined: ranks units. */
+      layers?: { closing: number };
       seed: number;
       device: DeviceName | 'auto';
       resume?: Ranks;
@@ -227,7 +276,7 @@ export interface Progress {
   fraction: number | null;
   /** Short, for people: `ranking b3.conv1, 412 of 2 000 evaluations`. */
   note: string;
-  partial?: GroupRanks | Measured;
+  partial?: GroupRanks | Measured | FeaturesPartial;
 }
 
 /** Client to server. Every request is answered by exactly one result or error with its id. */
@@ -246,7 +295,7 @@ export interface JobInfo {
   title: string;
   fraction: number | null;
   note: string;
-  partial?: GroupRanks | Measured;
+  partial?: GroupRanks | Measured | FeaturesPartial;
 }
 
 /** Unasked messages of the extension host to the webview. */
