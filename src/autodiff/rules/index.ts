@@ -1,5 +1,6 @@
 import { activationRules } from './activations.ts';
 import { matrixRules } from './matrix.ts';
+import { normalisationRules } from './normalisation.ts';
 import { pointwiseRules } from './pointwise.ts';
 import { quantisedRules } from './quantised.ts';
 import type { GradientRule } from './rule.ts';
@@ -12,6 +13,7 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...activationRules,
     ...matrixRules,
     ...softmaxRules,
+    ...normalisationRules,
     ...quantisedRules,
   }),
 );
