@@ -1,9 +1,9 @@
 import { SecateurError } from '../errors.ts';
 import type { Node } from '../graph/ir.ts';
+import { operandValues } from '../graph/weight-values.ts';
 import type { Group } from '../units/types.ts';
 import { groupRanks, secondsSince } from './result.ts';
 import type { RankMethod } from './types.ts';
-import { operandValues } from './weight-values.ts';
 
 /** Σ|w| of the weights that produce a unit. See `weightNorms`. */
 export const magnitude: RankMethod = {

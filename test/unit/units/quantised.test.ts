@@ -5,7 +5,7 @@ import type { Value } from '../../../src/graph/ir.ts';
 import { loadModel } from '../../../src/graph/load.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';
-import { operandValues } from '../../../src/ranking/weight-values.ts';
+import { operandValues } from '../../../src/graph/weight-values.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import { pruneModel } from '../../../src/pruning/surgery.ts';
 import type { Group, Structure } from '../../../src/units/types.ts';

@@ -1,4 +1,4 @@
-import type { Node, Value } from '../graph/ir.ts';
+import type { Node, Value } from './ir.ts';
 
 /** Elements of a weight in row-major order. */
 export interface WeightValues {
