@@ -1,9 +1,15 @@
 import { activationRules } from './activations.ts';
+import { indexingRules } from './indexing.ts';
+import { convolutionRules } from './convolution.ts';
 import { matrixRules } from './matrix.ts';
+import { movingRules } from './moving.ts';
 import { normalisationRules } from './normalisation.ts';
 import { pointwiseRules } from './pointwise.ts';
+import { poolingRules } from './pooling.ts';
 import { quantisedRules } from './quantised.ts';
+import { reducingRules } from './reducing.ts';
 import type { GradientRule } from './rule.ts';
+import { slicingRules } from './slicing.ts';
 import { softmaxRules } from './softmax.ts';
 
 /** Gradient rules by op (`Conv`, `com.microsoft.Gelu`). To add one: write it in the table of its family. */
@@ -12,8 +18,14 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...pointwiseRules,
     ...activationRules,
     ...matrixRules,
+    ...convolutionRules,
+    ...poolingRules,
     ...softmaxRules,
     ...normalisationRules,
     ...quantisedRules,
+    ...movingRules,
+    ...slicingRules,
+    ...indexingRules,
+    ...reducingRules,
   }),
 );

@@ -1,0 +1,152 @@
+import type { Value } from '../../graph/ir.ts';
+import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
+import { coveredEnd, spatial, spatialAxes, spread, windowOf, type Window } from './window.ts';
+
+/**
+ * Convolutions of any number of spatial axes. Y = X ∗ W is linear in both: dX spreads dY with the kernel (a transposed
+ * convolution), dW correlates X with dY.
+ */
+
+/** From how many channels on (in and out, of each group) products of matrices give dW faster than a convolution does. */
+const MANY_CHANNELS = 16;
+
+/** An end of a slice beyond every size. */
+const FAR = 2 ** 31 - 1;
+
+/** Sizes of W: [channels out, channels in of each group, …kernel], or in and out swapped (ConvTranspose). */
+function weightDims(c: RuleContext, w: Value): number[] {
+  return w.staticShape ?? c.fail(`the sizes of its weights "${w.name}" are unknown`);
+}
+
+/** dX of a convolution with the weights w. */
+function dataGradient(c: RuleContext, g: Value, w: Value, window: Window, group: number, x: Value): Value {
+  const begin = window.extent.map((e, i) => e - 1 - window.begin[i]);
+  const end = window.extent.map((e, i) => e - 1 - window.end[i]);
+  const plain = window.strides.every((s) => s === 1) && [...begin, ...end].every((p) => p >= 0);
+  if (!plain) return spread(c, g, w, window, group, x);
+  // With a stride of 1 a convolution with the kernel turned round is the same and faster, by far when depthwise.
+  return c.op('Conv', [g, turned(c, w, group)], {
+    group,
+    kernel_shape: window.kernel,
+    dilations: window.dilations,
+    pads: [...begin, ...end],
+  });
+}
+
+/** The weights with every spatial axis reversed and channels in and out swapped within each group. */
+function turned(c: RuleContext, w: Value, group: number): Value {
+  const [out, inner, ...kernel] = weightDims(c, w);
+  let v = w;
+  kernel.forEach((k, i) => {
+    const reversed = Array.from({ length: k }, (_, j) => k - 1 - j);
+    if (k > 1) v = c.op('Gather', [v, c.ints(reversed)], { axis: i + 2 });
+  });
+  const each = out / group;
+  if (each === 1 && inner === 1) return v;
+  const rest = kernel.map((_, i) => i);
+  if (group === 1) return c.transpose(v, [1, 0, ...rest.map((i) => i + 2)]);
+  const swapped = c.transpose(c.reshape(v, [group, each, inner, ...kernel]), [0, 2, 1, ...rest.map((i) => i + 3)]);
+  return c.reshape(swapped, [group * inner, each, ...kernel]);
+}
+
+/** dW of a convolution of x, of the sizes `dims`, where its output has the gradient g. */
+function kernelGradient(c: RuleContext, x: Value, g: Value, window: Window, group: number, dims: number[]): Value {
+  const [out, inner, ...kernel] = dims;
+  const point = kernel.every((k) => k === 1);
+  const strided = window.strides.some((s) => s !== 1);
+  const products = (point || Math.min(out / group, inner) >= MANY_CHANNELS) && !(strided && c.opset < 10);
+  return products ? kernelByProducts(c, x, g, window, group, dims) : kernelByConvolution(c, x, g, window, group, dims);
+}
+
+/**
+ * One product of matrices for each element of the kernel: the inputs that it met, as rows of each channel over batch and
+ * windows, times the gradients. About twice as fast as a convolution where there are many channels, and more for 1 × 1.
+ */
+function kernelByProducts(c: RuleContext, x: Value, g: Value, window: Window, group: number, dims: number[]): Value {
+  const [out, inner, ...kernel] = dims;
+  const axes = spatialAxes(c, x);
+  const batchLast = [1, 0, ...axes];
+  const columns = c.reshape(c.transpose(g, [0, ...axes, 1]), [-1, group, out / group]);
+  const gradients = c.transpose(columns, [1, 0, 2]);
+  const met = c.transpose(padded(c, x, g, window), batchLast);
+  const products = offsets(kernel).map((offset) => {
+    const inputs = c.reshape(shifted(c, met, offset, window), [group, inner, -1]);
+    return c.unsqueeze(c.op('MatMul', [inputs, gradients]), [0]);
+  });
+  // [kernel, group, channels in, channels out]
+  const all = c.transpose(c.concat(products, 0), [1, 3, 2, 0]);
+  return c.reshape(all, dims);
+}
+
+/** x with its padding, ending where the last window ends if that is known. */
+function padded(c: RuleContext, x: Value, g: Value, window: Window): Value {
+  const ends = coveredEnd(c, window, x, g).map((e, i) => e ?? window.end[i]);
+  return c.pad(x, [0, 0, ...window.begin, 0, 0, ...ends]);
+}
+
+/** The elements of the padded input that one element of the kernel meets, one for each window. */
+function shifted(c: RuleContext, v: Value, offset: readonly number[], window: Window): Value {
+  const starts = offset.map((k, i) => k * window.dilations[i]);
+  // From the end, so that the size need not be known: no window starts there any more.
+  const ends = window.extent.map((e, i) => starts[i] + 1 - e || FAR);
+  const strided = window.strides.some((s) => s !== 1);
+  if (!strided && window.extent.every((e) => e === 1)) return v;
+  return c.slice(v, starts, ends, spatialAxes(c, v), strided ? window.strides : undefined);
+}
+
+/** All positions in a kernel, the last axis fastest. */
+function offsets(kernel: readonly number[]): number[][] {
+  return kernel.reduce<number[][]>(
+    (all, k) => all.flatMap((o) => Array.from({ length: k }, (_, i) => [...o, i])),
+    [[]],
+  );
+}
+
+/**
+ * A convolution of x with g as its kernel, channels in the place of the batch; strides and dilations change places.
+ */
+function kernelByConvolution(c: RuleContext, x: Value, g: Value, window: Window, group: number, dims: number[]): Value {
+  const [, inner, ...kernel] = dims;
+  const axes = spatialAxes(c, x);
+  let data = c.transpose(x, [1, 0, ...axes]);
+  if (group > 1 && inner > 1) {
+    // Each group's channels in the place of the batch, groups next to each other: [channels in, group · batch].
+    const sizes = c.joinInts([c.ints([group, inner, -1]), c.dims(x, axes)]);
+    const apart = c.transpose(c.reshape(data, sizes), [1, 0, 2, ...axes.map((a) => a + 1)]);
+    data = c.reshape(apart, c.joinInts([c.ints([inner, -1]), c.dims(x, axes)]));
+  } else if (group > 1) data = c.reshape(data, c.joinInts([c.ints([1, -1]), c.dims(x, axes)]));
+  const kernelLike = c.transpose(g, [1, 0, ...axes]);
+  const found = c.op('Conv', [data, kernelLike], {
+    group,
+    strides: window.dilations,
+    dilations: window.strides,
+    pads: [...window.begin, ...window.end],
+  });
+  return c.transpose(firstElements(c, found, kernel), [1, 0, ...axes]);
+}
+
+/** The first elements of each spatial axis; a stride may leave rows of the input to no window, hence more. */
+function firstElements(c: RuleContext, v: Value, sizes: readonly number[]): Value {
+  if (spatial(c, v).every((d, i) => d === sizes[i])) return v;
+  const starts = sizes.map(() => 0);
+  return c.slice(v, starts, sizes, spatialAxes(c, v));
+}
+
+/** Sum over everything but the channels. */
+function biasGradient(c: RuleContext, g: Value): Value {
+  return c.reduceSum(g, [0, ...spatialAxes(c, g)], false);
+}
+
+const conv: GradientRule = (c) => {
+  const [x, w, g] = [c.input(0), c.input(1), c.grad()!];
+  const group = c.node.int('group', 1);
+  const dims = weightDims(c, w);
+  const window = windowOf(c, dims.slice(2), x);
+  if (c.needs(0)) c.give(0, dataGradient(c, g, w, window, group, x));
+  if (c.needs(1)) c.give(1, kernelGradient(c, x, g, window, group, dims));
+  if (c.needs(2)) c.give(2, biasGradient(c, g));
+};
+
+export const convolutionRules: RuleTable = {
+  Conv: conv,
+};

@@ -1,0 +1,102 @@
+import type { Dim, Value } from '../../graph/ir.ts';
+import type { RuleContext } from './rule.ts';
+
+/** A window that slides over the spatial axes (those from 2 on): one number for each of them. */
+export interface Window {
+  kernel: readonly number[];
+  strides: readonly number[];
+  dilations: readonly number[];
+  /** Padding in front. */
+  begin: readonly number[];
+  /** Padding behind, as stated: with ceil_mode the last window may need more. */
+  end: readonly number[];
+  /** How much of an axis a window covers: (kernel − 1) · dilation + 1. */
+  extent: readonly number[];
+  /** Whether the last window may reach beyond the padding. */
+  ceil: boolean;
+}
+
+/** The window of a Conv or a pool over `input`, with the padding that auto_pad comes to. */
+export function windowOf(c: RuleContext, kernel: readonly number[], input: Value): Window {
+  const { node } = c;
+  const n = kernel.length;
+  const strides = node.ints('strides', Array<number>(n).fill(1))!;
+  const dilations = node.ints('dilations', Array<number>(n).fill(1))!;
+  const extent = kernel.map((k, i) => (k - 1) * dilations[i] + 1);
+  const ceil = node.int('ceil_mode', 0) !== 0;
+  const autoPad = node.string('auto_pad', 'NOTSET');
+  let pads = node.ints('pads', Array<number>(2 * n).fill(0))!;
+  if (autoPad === 'VALID') pads = Array<number>(2 * n).fill(0);
+  else if (autoPad.startsWith('SAME')) {
+    const sizes = spatial(c, input);
+    const total = extent.map((e, i) => samePadding(c, sizes[i], strides[i], e));
+    const less = total.map((t) => Math.floor(t / 2));
+    const more = total.map((t, i) => t - less[i]);
+    pads = autoPad === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less];
+  }
+  return { kernel, strides, dilations, begin: pads.slice(0, n), end: pads.slice(n), extent, ceil };
+}
+
+function samePadding(c: RuleContext, size: Dim, stride: number, extent: number): number {
+  if (stride === 1) return extent - 1;
+  if (typeof size !== 'number')
+    return c.fail('its padding (auto_pad) depends on sizes that are known when it runs only');
+  return Math.max(0, (Math.ceil(size / stride) - 1) * stride + extent - size);
+}
+
+/** Sizes of the axes from 2 on. */
+export function spatial(c: RuleContext, v: Value): Dim[] {
+  c.rankOf(v);
+  return c.shapeOf(v)!.slice(2);
+}
+
+/** The axes from 2 on. */
+export function spatialAxes(c: RuleContext, v: Value): number[] {
+  return Array.from({ length: c.rankOf(v) - 2 }, (_, i) => i + 2);
+}
+
+/**
+ * The padding behind each axis of `input` that its windows cover exactly, negative where they leave a rest; undefined
+ * where it depends on sizes that are known when it runs only.
+ */
+export function coveredEnd(c: RuleContext, w: Window, input: Value, output: Value): (number | undefined)[] {
+  const [from, to] = [spatial(c, input), spatial(c, output)];
+  return w.extent.map((extent, i) => {
+    const [size, windows] = [from[i], to[i]];
+    if (typeof size === 'number' && typeof windows === 'number')
+      return (windows - 1) * w.strides[i] + extent - w.begin[i] - size;
+    return w.strides[i] === 1 && !w.ceil ? w.end[i] : undefined;
+  });
+}
+
+/**
+ * The transposed convolution of g (one element for each window) with the kernel w, of the spatial sizes of `like`, over
+ * which the windows slid: the gradient of that.
+ */
+export function spread(c: RuleContext, g: Value, w: Value, window: Window, group: number, like: Value): Value {
+  const ends = coveredEnd(c, window, like, g);
+  const unsure = ends.includes(undefined);
+  const padding = ends.map((e, i) => (e === undefined ? window.strides[i] - 1 : Math.max(0, -e)));
+  const full = c.op('ConvTranspose', [g, w], {
+    group,
+    kernel_shape: window.kernel,
+    strides: window.strides,
+    dilations: window.dilations,
+    pads: [...window.begin, ...ends.map((e) => Math.max(0, e ?? 0))],
+    output_padding: padding,
+  });
+  return unsure ? cropTo(c, full, like) : full;
+}
+
+/** The first elements of each spatial axis, as many as `like` has. */
+function cropTo(c: RuleContext, v: Value, like: Value): Value {
+  if (c.opset < 10) return c.fail('sizes that are known when it runs only need opset 10');
+  const axes = spatialAxes(c, like);
+  const cropped = c.op('Slice', [v, c.ints(axes.map(() => 0)), c.dims(like, axes), c.ints(axes)]);
+  cropped.type = {
+    kind: 'tensor',
+    elemType: c.elemTypeOf(v),
+    shape: [...c.shapeOf(v)!.slice(0, 2), ...spatial(c, like)],
+  };
+  return cropped;
+}

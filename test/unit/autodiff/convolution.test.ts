@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest';
+import type { Dim } from '../../../src/graph/ir.ts';
+import { builder, type Attrs } from '../../support/build.ts';
+import { checkGradient } from '../../support/gradients.ts';
+
+/** Linear in each operand: differences are good to float32. */
+const tolerance = 2e-3;
+
+interface Case {
+  title: string;
+  x: Dim[];
+  /** Sizes of the weights. */
+  w: number[];
+  attrs?: Attrs;
+  opset?: number;
+  dims?: Record<string, number>;
+}
+
+async function check(op: string, { x: shape, w: dims, attrs = {}, opset, dims: symbols }: Case) {
+  const b = builder({ opset });
+  const [x, w] = [b.input('x', shape), b.weight(dims)];
+  const group = typeof attrs.group === 'number' ? attrs.group : 1;
+  const bias = b.weight([op === 'Conv' ? dims[0] : dims[1] * group]);
+  const y = b.op(op, [x, w, bias], attrs);
+  await checkGradient(b.model, y, [x, w, bias], { dims: symbols, tolerance });
+}
+
+describe('Conv', () => {
+  const cases: Case[] = [
+    { title: '3 × 3', x: ['N', 2, 5, 6], w: [3, 2, 3, 3], attrs: { pads: [1, 1, 1, 1] } },
+    { title: 'no padding', x: ['N', 2, 5, 6], w: [3, 2, 3, 2] },
+    { title: '1 × 1', x: ['N', 3, 3, 3], w: [4, 3, 1, 1] },
+    { title: '1 × 1 with a stride', x: ['N', 3, 4, 5], w: [4, 3, 1, 1], attrs: { strides: [2, 2] } },
+    { title: 'a stride', x: ['N', 2, 6, 7], w: [3, 2, 3, 3], attrs: { strides: [2, 2], pads: [1, 1, 1, 1] } },
+    { title: 'a stride that leaves rows', x: ['N', 2, 8, 9], w: [3, 2, 2, 3], attrs: { strides: [3, 4] } },
+    { title: 'padding on one side', x: ['N', 2, 4, 5], w: [3, 2, 3, 3], attrs: { pads: [0, 2, 1, 0] } },
+    { title: 'more padding than the kernel', x: ['N', 2, 4, 4], w: [3, 2, 2, 2], attrs: { pads: [3, 3, 3, 3] } },
+    { title: 'dilations', x: ['N', 2, 7, 7], w: [3, 2, 3, 2], attrs: { dilations: [2, 3], pads: [2, 1, 2, 1] } },
+    {
+      title: 'dilations and strides',
+      x: ['N', 2, 8, 9],
+      w: [3, 2, 3, 2],
+      attrs: { dilations: [2, 3], strides: [2, 3], pads: [2, 1, 2, 1] },
+    },
+    { title: 'groups', x: ['N', 4, 5, 5], w: [6, 2, 3, 3], attrs: { group: 2, pads: [1, 1, 1, 1] } },
+    { title: 'groups and strides', x: ['N', 4, 5, 5], w: [6, 2, 3, 3], attrs: { group: 2, strides: [2, 2] } },
+    { title: 'depthwise', x: ['N', 3, 5, 5], w: [3, 1, 3, 3], attrs: { group: 3, pads: [1, 1, 1, 1] } },
+    {
+      title: 'depthwise, strides and dilations',
+      x: ['N', 3, 7, 7],
+      w: [6, 1, 3, 3],
+      attrs: { group: 3, strides: [2, 2], dilations: [2, 1], pads: [1, 1, 1, 1] },
+    },
+    { title: 'SAME_UPPER', x: ['N', 2, 5, 6], w: [3, 2, 2, 3], attrs: { auto_pad: 'SAME_UPPER', strides: [2, 2] } },
+    { title: 'SAME_LOWER', x: ['N', 2, 5, 6], w: [3, 2, 2, 3], attrs: { auto_pad: 'SAME_LOWER', strides: [2, 2] } },
+    { title: 'SAME_LOWER, stride 1', x: ['N', 2, 5, 6], w: [3, 2, 2, 4], attrs: { auto_pad: 'SAME_LOWER' } },
+    { title: 'VALID', x: ['N', 2, 5, 6], w: [3, 2, 2, 3], attrs: { auto_pad: 'VALID', strides: [2, 2] } },
+    { title: 'many channels', x: ['N', 16, 4, 4], w: [16, 16, 3, 3], attrs: { pads: [1, 1, 1, 1] } },
+    {
+      title: 'many channels in groups',
+      x: ['N', 32, 6, 5],
+      w: [32, 16, 3, 2],
+      attrs: { group: 2, strides: [2, 1], pads: [1, 0, 0, 1], dilations: [1, 2] },
+    },
+    { title: 'one axis', x: ['N', 2, 9], w: [3, 2, 3], attrs: { strides: [2], pads: [1, 0], dilations: [2] } },
+    { title: 'one axis, depthwise', x: ['N', 3, 9], w: [3, 1, 3], attrs: { group: 3, pads: [1, 1] } },
+    { title: 'three axes', x: ['N', 2, 4, 5, 4], w: [3, 2, 2, 3, 2], attrs: { pads: [0, 1, 1, 1, 1, 0] } },
+    {
+      title: 'three axes, groups, strides',
+      x: ['N', 4, 5, 5, 4],
+      w: [4, 2, 3, 3, 2],
+      attrs: { group: 2, strides: [2, 2, 1], dilations: [1, 2, 1], pads: [1, 1, 1, 1, 1, 1] },
+    },
+    { title: 'unknown sizes', x: ['N', 2, 'H', 'W'], w: [3, 2, 3, 3], attrs: { pads: [1, 1, 1, 1] } },
+    {
+      title: 'unknown sizes and strides',
+      x: ['N', 2, 'H', 'W'],
+      w: [3, 2, 3, 3],
+      attrs: { strides: [2, 3], pads: [1, 1, 1, 1] },
+      dims: { H: 6, W: 7 },
+    },
+    {
+      title: 'unknown sizes, groups and many channels',
+      x: ['N', 32, 'H', 'W'],
+      w: [32, 16, 3, 3],
+      attrs: { group: 2, strides: [2, 3], pads: [1, 1, 1, 1] },
+      dims: { H: 6, W: 7 },
+    },
+    {
+      title: 'unknown sizes, depthwise',
+      x: ['N', 3, 'H', 'W'],
+      w: [3, 1, 3, 3],
+      attrs: { group: 3, strides: [2, 2], pads: [1, 1, 1, 1] },
+      dims: { H: 6, W: 7 },
+    },
+  ];
+  it.each(cases)('$title', (given) => check('Conv', given));
+
+  it.each([7, 9, 11, 13, 18])('opset %i', async (opset) => {
+    await check('Conv', {
+      title: '',
+      x: ['N', 4, 5, 5],
+      w: [4, 2, 3, 3],
+      attrs: { group: 2, pads: [1, 1, 1, 1] },
+      opset,
+    });
+    await check('Conv', { title: '', x: ['N', 16, 5, 5], w: [16, 16, 3, 3], attrs: { strides: [2, 2] }, opset });
+  });
+
+  it('weights that are computed, and no bias', async () => {
+    const b = builder();
+    const [x, w] = [b.input('x', ['N', 2, 4, 4]), b.weight([3, 2, 2, 2])];
+    const y = b.op('Conv', [x, b.op('Tanh', [w])]);
+    const { compared } = await checkGradient(b.model, y, [x, w], { tolerance: 1e-2 });
+    expect(compared).toBeGreaterThan(20);
+  });
+});
