@@ -79,6 +79,11 @@ export function hostTypeOf(elemType: number): HostType | undefined {
   return FROM_ONNX[elemType];
 }
 
+/** The ONNX element type of a host type. */
+export function elemTypeOfHost(type: HostType): DataType {
+  return Number(Object.keys(FROM_ONNX).find((elemType) => FROM_ONNX[Number(elemType)] === type));
+}
+
 /** Bytes of one element in memory. */
 export function bytesPerElement(type: HostType): number {
   return CONSTRUCTORS[type].BYTES_PER_ELEMENT;

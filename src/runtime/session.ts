@@ -1,12 +1,14 @@
-import type { InferenceSession } from 'onnxruntime-node';
+import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { SecateurError } from '../errors.ts';
 import type { DeviceName } from '../formats.ts';
 import type { Model } from '../graph/ir.ts';
 import { prepareModel } from './model-bytes.ts';
-import { type HostTensor, type TypedArray, isHostType } from './host-tensor.ts';
+import { type HostTensor, isHostType } from './host-tensor.ts';
+import { Kept, keepsOutputs, Reader, type KeptTensor } from './kept-tensor.ts';
 import { loadOnnxRuntime, type OrtModule, runtimeError } from './onnxruntime.ts';
 
 export type { HostTensor, HostType, TypedArray } from './host-tensor.ts';
+export type { KeptTensor } from './kept-tensor.ts';
 
 export interface SessionOptions {
   /** Where it runs; ops that the device lacks run on the CPU. Default 'cpu'. */
@@ -19,7 +21,12 @@ export interface SessionOptions {
   arena?: boolean;
   /** Symbolic dims fixed to numbers, by their names in the model. */
   dims?: Record<string, number>;
+  /** Outputs that `runKept` leaves in the device's memory where the runtime can do so (WebGPU). */
+  keep?: readonly string[];
 }
+
+/** What a session takes for an input. */
+export type Feed = HostTensor | KeptTensor;
 
 /** One input or output of a session. `type` is a HostType, or 'string' or 'other' for what cannot cross the border. */
 export interface SessionPort {
@@ -39,7 +46,18 @@ export interface Session {
    * no input for are left aside.
    * @throws SecateurError 'runtime'
    */
-  run(feeds: Readonly<Record<string, HostTensor>>, fetches?: readonly string[]): Promise<Record<string, HostTensor>>;
+  run(feeds: Readonly<Record<string, Feed>>, fetches?: readonly string[]): Promise<Record<string, HostTensor>>;
+  /**
+   * As `run`, but the results stay where they are (those of the option `keep` on the device) and can be fed to this
+   * session again as they are. The caller disposes of them.
+   * @param spare results of earlier runs, by output and of its shape, that nobody needs any more: their memory is used
+   * again, or freed
+   */
+  runKept(
+    feeds: Readonly<Record<string, Feed>>,
+    fetches: readonly string[],
+    spare?: Readonly<Record<string, KeptTensor>>,
+  ): Promise<Record<string, KeptTensor>>;
   /** Frees the session's memory; later runs fail. Safe to call twice. */
   release(): Promise<void>;
 }
@@ -67,7 +85,8 @@ export async function createSession(
   } catch (thrown) {
     throw runtimeError(thrown, `onnxruntime does not run ${describe(model)}${device === 'cpu' ? '' : ` on ${device}`}`);
   }
-  return new OrtSession(ort, native, device);
+  const bound = !!options.keep?.length && keepsOutputs(device);
+  return new OrtSession(ort, native, device, bound, new Reader(ort, sessionSettings(device, {})));
 }
 
 function describe(model: Model | Uint8Array | string): string {
@@ -83,6 +102,9 @@ function sessionSettings(device: DeviceName, options: SessionOptions): Inference
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
     ...(options.arena === false ? { enableCpuMemArena: false, enableMemPattern: false } : {}),
     ...(options.dims ? { freeDimensionOverrides: options.dims } : {}),
+    ...(options.keep && keepsOutputs(device)
+      ? { preferredOutputLocation: Object.fromEntries(options.keep.map((name) => [name, 'gpu-buffer'])) }
+      : {}),
   };
 }
 
@@ -93,6 +115,8 @@ function ports(metadata: readonly InferenceSession.ValueMetadata[]): SessionPort
       : { name: m.name, type: 'other', shape: null },
   );
 }
+
+const RUN_FAILED = 'Running the model failed';
 
 class OrtSession implements Session {
   readonly inputs: readonly SessionPort[];
@@ -106,6 +130,9 @@ class OrtSession implements Session {
     private readonly ort: OrtModule,
     private readonly native: InferenceSession,
     readonly device: DeviceName,
+    /** Outputs have their places: the runtime then gives all of them or none (1.30). */
+    private readonly bound: boolean,
+    private readonly reader: Reader,
   ) {
     this.inputs = ports(native.inputMetadata);
     this.outputs = ports(native.outputMetadata);
@@ -113,24 +140,26 @@ class OrtSession implements Session {
   }
 
   async run(
-    feeds: Readonly<Record<string, HostTensor>>,
+    feeds: Readonly<Record<string, Feed>>,
     fetches: readonly string[] = this.numericOutputs,
   ): Promise<Record<string, HostTensor>> {
-    if (this.released) throw new SecateurError('runtime', 'The session was already released.');
-    this.check(feeds, fetches);
-    const values: Record<string, InstanceType<OrtModule['Tensor']>> = {};
-    for (const { name } of this.inputs) values[name] = this.toNative(feeds[name]);
-    const running = this.native.run(values, fetches);
-    this.tail = running.catch(() => undefined);
+    const results = await this.runNative(feeds, fetches);
     try {
-      const results = await running;
       const out: Record<string, HostTensor> = {};
-      for (const name of fetches) out[name] = await fromNative(name, results[name]);
-      for (const value of Object.values(results)) (value as { dispose?: () => void }).dispose?.();
+      for (const name of fetches) out[name] = await results[name].view();
+      for (const result of Object.values(results)) result.dispose();
       return out;
     } catch (thrown) {
-      throw runtimeError(thrown, 'Running the model failed');
+      throw runtimeError(thrown, RUN_FAILED);
     }
+  }
+
+  async runKept(
+    feeds: Readonly<Record<string, Feed>>,
+    fetches: readonly string[],
+    spare: Readonly<Record<string, KeptTensor>> = {},
+  ): Promise<Record<string, KeptTensor>> {
+    return this.runNative(feeds, fetches, spare);
   }
 
   async release(): Promise<void> {
@@ -138,9 +167,34 @@ class OrtSession implements Session {
     this.released = true;
     await this.tail;
     await this.native.release();
+    await this.reader.release();
   }
 
-  private check(feeds: Readonly<Record<string, HostTensor>>, fetches: readonly string[]): void {
+  private async runNative(
+    feeds: Readonly<Record<string, Feed>>,
+    fetches: readonly string[],
+    spare: Readonly<Record<string, KeptTensor>> = {},
+  ): Promise<Record<string, Kept>> {
+    if (this.released) throw new SecateurError('runtime', 'The session was already released.');
+    this.check(feeds, fetches);
+    const values: Record<string, OrtTensor> = {};
+    for (const { name } of this.inputs) values[name] = this.toNative(feeds[name]);
+    const asked = this.bound ? this.outputs.map((o) => o.name) : fetches;
+    const running = this.native.run(
+      values,
+      Object.fromEntries(asked.map((name) => [name, room(spare[name], this.bound)])),
+    );
+    this.tail = running.catch(() => undefined);
+    try {
+      const results = await running;
+      for (const name of asked) if (!fetches.includes(name)) (results[name] as OrtTensor).dispose();
+      return Object.fromEntries(fetches.map((name) => [name, new Kept(name, results[name] as OrtTensor, this.reader)]));
+    } catch (thrown) {
+      throw runtimeError(thrown, RUN_FAILED);
+    }
+  }
+
+  private check(feeds: Readonly<Record<string, Feed>>, fetches: readonly string[]): void {
     const known = new Set(this.outputs.map((o) => o.name));
     for (const name of fetches)
       if (!known.has(name)) throw new SecateurError('runtime', `The model has no output named ${name}.`);
@@ -155,31 +209,25 @@ class OrtSession implements Session {
     }
   }
 
-  private toNative(tensor: HostTensor): InstanceType<OrtModule['Tensor']> {
-    let data: unknown = tensor.data;
+  private toNative(tensor: Feed): OrtTensor {
+    if (tensor instanceof Kept) return tensor.native;
+    const { type, dims } = tensor;
+    let data: unknown = (tensor as HostTensor).data;
     const Half = (globalThis as { Float16Array?: new (b: ArrayBufferLike, o: number, n: number) => unknown })
       .Float16Array;
     // Newer engines have Float16Array, and then the binding insists on it.
-    if (tensor.type === 'float16' && Half)
-      data = new Half(tensor.data.buffer, tensor.data.byteOffset, tensor.data.length);
-    return new this.ort.Tensor(tensor.type, data as Float32Array, tensor.dims);
+    if (type === 'float16' && Half) {
+      const bits = data as Uint16Array;
+      data = new Half(bits.buffer, bits.byteOffset, bits.length);
+    }
+    return new this.ort.Tensor(type, data as Float32Array, dims);
   }
 }
 
-async function fromNative(name: string, value: unknown): Promise<HostTensor> {
-  const tensor = value as {
-    type: string;
-    dims: readonly number[];
-    getData?: () => Promise<unknown>;
-    data: unknown;
-    location?: string;
-  };
-  if (!isHostType(tensor.type))
-    throw new SecateurError('unsupported', `The output ${name} is not a tensor of numbers.`);
-  let data = tensor.location && tensor.location !== 'cpu' ? await tensor.getData!() : tensor.data;
-  if (tensor.type === 'float16' && !(data instanceof Uint16Array)) {
-    const half = data as Uint16Array;
-    data = new Uint16Array(half.buffer, half.byteOffset, half.length);
-  }
-  return { type: tensor.type, dims: [...tensor.dims], data: data as TypedArray };
+/** Memory for an output: that of a tensor in the host's memory that nobody needs. Where it cannot be used it is freed. */
+function room(spare: KeptTensor | undefined, bound: boolean): OrtTensor | null {
+  if (!(spare instanceof Kept)) return null;
+  if (!spare.onDevice && !bound) return spare.take();
+  spare.dispose();
+  return null;
 }
