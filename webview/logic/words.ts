@@ -101,6 +101,7 @@ const KINDS: Record<UnitKind, [string, string]> = {
   expert: ['expert', 'experts'],
   exit: ['exit', 'exits'],
   feature: ['feature', 'features'],
+  layer: ['layer', 'layers'],
 };
 
 export function method(name: MethodName): MethodWord {

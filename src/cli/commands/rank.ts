@@ -7,7 +7,7 @@ import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
 import { describeAgreement } from '../agreement.ts';
 import { inputsOf, readRanks } from '../files.ts';
-import { duration, metricValue, significant } from '../numbers.ts';
+import { duration, metricValue, percent, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
 import {
   addCommonOptions,
@@ -19,6 +19,7 @@ import {
   methodList,
   modelPath,
   positiveNumber,
+  share,
   wholeNumber,
 } from '../options.ts';
 import type { Session } from '../run.ts';
@@ -32,6 +33,8 @@ interface RankOptions extends DataOptions {
   tolerance?: number;
   estimator?: ShapleyEstimator;
   truncation?: number;
+  players: 'units' | 'layers';
+  closing?: number;
   out?: string;
   resume?: string;
   cache: boolean;
@@ -61,6 +64,16 @@ export function addRank(program: Command): void {
       'Shapley values of accuracy: end a permutation this close to the accuracy with no unit open (biased)',
       positiveNumber,
     )
+    .addOption(
+      new Option('--players <what>', 'rank the units of each group, or whole groups against each other')
+        .choices(['units', 'layers'])
+        .default('units'),
+    )
+    .option(
+      '--closing <share>',
+      'with --players layers: share of its units that a closed layer lacks (default: 1)',
+      share(),
+    )
     .option('--out <file>', 'write the ranks here, such as model.ranks.json')
     .option('--resume <file>', 'go on from the ranks of an earlier run')
     .option('--no-cache', 'evaluate everything anew, and keep nothing for later runs');
@@ -70,6 +83,7 @@ export function addRank(program: Command): void {
 Examples:
   $ secateur rank model.onnx --data calib.npz --method shapley --out model.ranks.json
   $ secateur rank model.onnx --data calib.npz --method shapley,magnitude --group 'stem*' --budget 500
+  $ secateur rank model.onnx --data calib.npz --method shapley --players layers --closing 0.5
   $ secateur rank model.onnx --data calib.npz --method shapley --resume model.ranks.json --budget 5000 --out model.ranks.json
 
 Ctrl-C stops within a second; with --out, what was computed by then is written and --resume goes on from it.`,
@@ -91,6 +105,9 @@ async function rank(session: Session, modelArgument: string, options: RankOption
     if (!earlier.some((r) => r.method === method))
       throw new SecateurError('usage', `${options.resume} has no ranks by ${method} to go on from.`);
   }
+  if (options.closing !== undefined && options.players !== 'layers')
+    throw new SecateurError('usage', '--closing is for whole layers.', 'Add --players layers.');
+  const layers = options.players === 'layers' ? { closing: options.closing ?? 1 } : undefined;
   const groups = options.group ? await groupIds(session, model, options.group) : undefined;
 
   const results: Ranks[] = [];
@@ -103,7 +120,21 @@ async function rank(session: Session, modelArgument: string, options: RankOption
       results.push(
         await session.request(
           'rank',
-          { model, data, method, metric, groups, budget, tolerance, estimator, truncation, seed, device, resume },
+          {
+            model,
+            data,
+            method,
+            metric,
+            groups,
+            budget,
+            tolerance,
+            estimator,
+            truncation,
+            layers,
+            seed,
+            device,
+            resume,
+          },
           stage,
         ),
       );
@@ -147,6 +178,30 @@ async function groupIds(session: Session, model: string, patterns: readonly stri
 }
 
 function describe(ranks: Ranks, withTitle: boolean): string {
+  const title = [
+    `Ranked by ${ranks.method}${ranks.metric ? ` of ${ranks.metric}` : ''}`,
+    ranks.metric ? `on ${ranks.data.samples} samples (${ranks.output}, read as ${ranks.reading})` : '',
+    `in ${duration(ranks.seconds * 1000)} on ${ranks.device}`,
+  ];
+  const text = ranks.layers ? layerTable(ranks) : groupTable(ranks);
+  return `${withTitle ? `== ${ranks.method} ==\n` : ''}${title.filter(Boolean).join(' ')}\n\n${text}`;
+}
+
+/** Whole layers, the most important first. */
+function layerTable(ranks: Ranks): string {
+  const [{ units, value }] = ranks.groups;
+  const score = (x: number): string => significant(x, 3);
+  const rows = [...units]
+    .sort((a, b) => b.score - a.score || a.index - b.index)
+    .map((u) => [u.name ?? '', score(u.score), u.stderr ? `±${significant(u.stderr, 1)}` : '']);
+  const ends = [value?.full, value?.empty].map((v) =>
+    v !== undefined && ranks.metric ? metricValue(ranks.metric, v, ranks.data.samples) : '–',
+  );
+  const text = table([{ title: 'layer' }, { title: 'score', align: 'right' }, { title: '' }], rows);
+  return `${text}\n\nAll open ${ends[0]}, all closed ${ends[1]}; a closed layer lacks ${percent(ranks.layers!.closing, 0)} of its units.`;
+}
+
+function groupTable(ranks: Ranks): string {
   const rows = ranks.groups.map((g) => [
     g.id,
     String(g.size),
@@ -157,12 +212,7 @@ function describe(ranks: Ranks, withTitle: boolean): string {
     ends(g, 'worst'),
     g.noSignal ? 'no signal: these units are interchangeable on this data' : (g.estimator ?? ''),
   ]);
-  const title = [
-    `Ranked by ${ranks.method}${ranks.metric ? ` of ${ranks.metric}` : ''}`,
-    ranks.metric ? `on ${ranks.data.samples} samples (${ranks.output}, read as ${ranks.reading})` : '',
-    `in ${duration(ranks.seconds * 1000)} on ${ranks.device}`,
-  ];
-  const text = table(
+  return table(
     [
       { title: 'group' },
       { title: 'units', align: 'right' },
@@ -175,7 +225,6 @@ function describe(ranks: Ranks, withTitle: boolean): string {
     ],
     rows,
   );
-  return `${withTitle ? `== ${ranks.method} ==\n` : ''}${title.filter(Boolean).join(' ')}\n\n${text}`;
 }
 
 function ends(group: GroupRanks, which: 'best' | 'worst'): string {
@@ -184,6 +233,8 @@ function ends(group: GroupRanks, which: 'best' | 'worst'): string {
   );
   return sorted
     .slice(0, 2)
-    .map((u) => `#${u.index} ${significant(u.score, 2)}${u.stderr ? `±${significant(u.stderr, 1)}` : ''}`)
+    .map(
+      (u) => `${u.name ?? `#${u.index}`} ${significant(u.score, 2)}${u.stderr ? `±${significant(u.stderr, 1)}` : ''}`,
+    )
     .join(', ');
 }

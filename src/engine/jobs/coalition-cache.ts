@@ -24,7 +24,7 @@ export async function coalitionCache(
   data: OpenData,
   metric: MetricName,
   device: DeviceName,
-  group: Group,
+  group: Pick<Group, 'id' | 'size'>,
 ): Promise<CoalitionCache | null> {
   const folder = process.env.SECATEUR_CACHE;
   if (!folder) return null;

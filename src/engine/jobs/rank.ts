@@ -11,7 +11,8 @@ import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
 import { chooseMetric, openData } from './data.ts';
 import { openModel } from './model.ts';
-import { sources, type GroupJob } from './rank-sources.ts';
+import { checkLayerRanking, layersGroup, layerWarnings, nameLayers, openLayers } from './rank-layers.ts';
+import { sources, type GroupJob, type RankSource } from './rank-sources.ts';
 import { chooseDevice } from './sessions.ts';
 
 type RankParams = EngineMethods['rank']['params'];
@@ -38,7 +39,15 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   const metric = method.needs === 'game' ? chooseMetric(data, params.metric) : null;
   const warnings = [...data.warnings, ...structure.warnings];
   const device = await chooseDevice(params.device, warnings);
-  const groups = chooseGroups(structure, params.groups, warnings);
+  const chosen = chooseGroups(structure, params.groups, warnings);
+  const { layers } = params;
+  if (layers) {
+    checkLayerRanking(method, chosen, layers.closing);
+    warnings.push(...layerWarnings(structure, chosen, layers.closing));
+  }
+  const groups = layers ? [layersGroup(chosen)] : chosen;
+  const open = (job: GroupJob): RankSource | Promise<RankSource> =>
+    layers ? openLayers(job, chosen, layers.closing, signal) : sources[method.needs](job, signal);
   const reference = await model.ref();
   const earlier = checkResume(params, reference.sha256, data, metric);
   await checkpoint(context);
@@ -69,7 +78,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     } else {
       outcome = await rankOne(
         method,
-        { model, structure, group, data, metric, device, warnings },
+        group,
+        () => open({ model, structure, group, data, metric, device, warnings }),
         params,
         state.states[group.id],
         context,
@@ -106,7 +116,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     tolerance: params.tolerance ?? (method.name === 'shapley' ? DEFAULT_TOLERANCE : 0),
     seconds: (earlier?.ranks.seconds ?? 0) + (performance.now() - started) / 1000,
     complete,
-    groups: done,
+    ...(layers ? { layers } : {}),
+    groups: layers ? done.map((ranks) => nameLayers(ranks, chosen)) : done,
     ...(Object.keys(state.states).length > 0 || state.unfinished.length > 0 ? { resume: state } : {}),
     warnings: [...new Set(warnings)],
   };
@@ -115,7 +126,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
 /** Ranks one group; null when it was cancelled before there was anything to keep. */
 async function rankOne(
   method: RankMethod,
-  job: GroupJob,
+  group: Group,
+  open: () => RankSource | Promise<RankSource>,
   params: RankParams,
   resume: RankState | undefined,
   { signal }: JobContext,
@@ -125,9 +137,9 @@ async function rankOne(
   const options = { seed, budget, tolerance, estimator, truncation, resume };
   try {
     if (signal.aborted) return null;
-    const source = await sources[method.needs](job, signal);
+    const source = await open();
     try {
-      return await rankGroup(method, { group: job.group, ...source.gives }, options, signal, (p) =>
+      return await rankGroup(method, { group, ...source.gives }, options, signal, (p) =>
         progress(p.evaluations, p.planned, p.partial),
       );
     } finally {
@@ -181,6 +193,7 @@ function checkResume(
   const pairs: [string, unknown, unknown][] = [
     ['model', resume.model.sha256, sha256],
     ['method', resume.method, params.method],
+    ['choice of players', resume.layers?.closing, params.layers?.closing],
     ['metric', resume.metric, metric],
     ['seed', resume.seed, params.seed],
     ['data', resume.data.fingerprint, data.ref.fingerprint],
@@ -200,6 +213,12 @@ function checkResume(
 
 /** Refuses ranks that are not of this model. */
 export function checkRanksModel(ranks: Ranks, sha256: string, path: string): void {
+  if (ranks.layers)
+    throw new SecateurError(
+      'bad-data',
+      'These ranks are of whole layers, not of units.',
+      'Rank the units of the model.',
+    );
   if (ranks.model.sha256 !== sha256) {
     throw new SecateurError(
       'bad-data',

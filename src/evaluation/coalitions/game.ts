@@ -33,22 +33,40 @@ export async function openGame(
 ): Promise<OpenGame> {
   const { evaluator, info } = await openEvaluator(structure, [groupId], dataset, options);
   const players = structure.groups.find((g) => g.id === groupId)!.size;
-  return new Game(groupId, players, dataset.samples, options.metric, evaluator, info);
+  const masks = (coalition: Uint8Array): Uint8Array[] => [Uint8Array.from(coalition, (bit) => (bit ? 1 : 0))];
+  return new Game({ name: groupId, players, samples: dataset.samples, metric: options.metric, masks }, evaluator, info);
 }
 
-class Game implements OpenGame {
+/** What a game is about. */
+export interface GameRules {
+  /** The group, or what stands for one. */
+  name: string;
+  players: number;
+  samples: number;
+  metric: CoalitionGame['metric'];
+  /** The gates of a coalition: for every gate of the evaluator one byte per unit. */
+  masks(coalition: Uint8Array): Uint8Array[];
+}
+
+/** A game on any evaluator. */
+export class Game implements OpenGame {
+  readonly group: string;
+  readonly players: number;
+  readonly samples: number;
+  readonly metric: CoalitionGame['metric'];
   readonly preferredBatch: number;
   private readonly known = new Map<string, number>();
   private readonly serial = new Serial();
 
   constructor(
-    readonly group: string,
-    readonly players: number,
-    readonly samples: number,
-    readonly metric: CoalitionGame['metric'],
+    private readonly rules: GameRules,
     private readonly evaluator: MaskEvaluator,
     readonly info: EvaluatorInfo,
   ) {
+    this.group = rules.name;
+    this.players = rules.players;
+    this.samples = rules.samples;
+    this.metric = rules.metric;
     this.preferredBatch = evaluator.batch;
   }
 
@@ -64,7 +82,7 @@ class Game implements OpenGame {
         else found.set(key, value);
       });
       if (missing.size > 0) {
-        const masks = [...missing.values()].map((c) => [Uint8Array.from(c, (bit) => (bit ? 1 : 0))]);
+        const masks = [...missing.values()].map((c) => this.rules.masks(c));
         const sums = await this.evaluator.evaluate(masks, { from: 0, to: this.samples }, signal);
         [...missing].forEach(([key, coalition], i) => {
           const value = sums.mean(i);
