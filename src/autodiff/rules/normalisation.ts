@@ -81,30 +81,161 @@ function trainingBatchNorm(c: RuleContext): void {
 
 // Features of one sample
 
-/** Along the axes from `axis` on, with a scale and a bias of their shape; also outputs mean and inverse deviation. */
+/** Along the axes from `axis` on; also outputs the mean and the inverse deviation. */
 const layerNorm: GradientRule = (c) => {
   const x = c.input(0);
   const [first] = c.axes(x, [c.node.int('axis', -1)]);
   const s = standardise(c, x, axesFrom(first, c.rankOf(x)), c.node.float('epsilon', 1e-5));
-  const g = c.grad();
-  if (g) affine(c, s, precise(c, g), 1, 2);
+  const g = scaled(c, s, c.grad(), 1, 2);
   if (!c.needs(0)) return;
-  const [gMean, gInverse] = [c.grad(1), c.grad(2)];
-  if (gMean) giveAs(c, 0, c.expandLike(c.div(gMean, c.count(s.hat, s.axes)), x));
-  if (gInverse) giveAs(c, 0, inverseGradient(c, s, gInverse));
+  const all = sum(c, [g && standardisedGradient(c, s, g), statistics(c, s, c.grad(1), c.grad(2))]);
+  if (all) giveAs(c, 0, all);
 };
 
-/** Gradients of y = x̂·γ + β, where γ and β (inputs of these numbers) broadcast to the shape of x. */
-function affine(c: RuleContext, s: Standardised, g: Value, scale: number, bias?: number): void {
+/** As layer norm, without the mean: divides by the root of the mean square. */
+const rmsNorm: GradientRule = (c) => {
+  const x = c.input(0);
+  const [first] = c.axes(x, [c.node.int('axis', -1)]);
+  const s = standardise(c, x, axesFrom(first, c.rankOf(x)), c.node.float('epsilon', 1e-5), false);
+  const g = scaled(c, s, c.grad(), 1);
+  if (!c.needs(0)) return;
+  const all = sum(c, [g && standardisedGradient(c, s, g), statistics(c, s, undefined, c.grad(1))]);
+  if (all) giveAs(c, 0, all);
+};
+
+/** The sum of input, skip and a bias, normalised along the last axis; the sum is output 3. */
+function skipNorm(subtractsMean: boolean, beta: number | undefined, bias: number): GradientRule {
+  return (c) => {
+    const added = [0, 1, bias].filter((i) => c.has(i));
+    const x = added.map((i) => precise(c, c.input(i))).reduce((a, b) => c.add(a, b));
+    const s = standardise(c, x, [c.rankOf(x) - 1], c.node.float('epsilon', 1e-5), subtractsMean);
+    const g = scaled(c, s, c.grad(), 2, beta);
+    const all = sum(c, [
+      g && standardisedGradient(c, s, g),
+      statistics(c, s, c.grad(1), c.grad(2)),
+      c.grad(3) && precise(c, c.grad(3)!),
+    ]);
+    for (const i of added) if (all && c.needs(i)) giveAs(c, i, c.unbroadcast(all, c.input(i)));
+  };
+}
+
+/**
+ * Gradient of x̂ where that of y = x̂·γ + β is g; gives those of γ and β, inputs of these numbers that broadcast to the
+ * shape of x.
+ */
+function scaled(
+  c: RuleContext,
+  s: Standardised,
+  gradient: Value | undefined,
+  scale: number,
+  bias?: number,
+): Value | undefined {
+  if (!gradient) return undefined;
+  const g = precise(c, gradient);
   if (bias !== undefined && c.needs(bias)) giveAs(c, bias, c.unbroadcast(g, c.input(bias)));
   if (c.needs(scale)) giveAs(c, scale, c.unbroadcast(c.mul(g, s.hat), c.input(scale)));
+  return c.has(scale) ? c.mul(g, precise(c, c.input(scale))) : g;
+}
+
+/** What gradients of the mean and of the inverse deviation, which a node may give as outputs, add to that of x. */
+function statistics(c: RuleContext, s: Standardised, gMean?: Value, gInverse?: Value): Value | undefined {
+  return sum(c, [
+    gMean && c.expandLike(c.div(gMean, c.count(s.hat, s.axes)), s.hat),
+    gInverse && inverseGradient(c, s, gInverse),
+  ]);
+}
+
+function sum(c: RuleContext, parts: readonly (Value | undefined)[]): Value | undefined {
+  const there = parts.filter((v): v is Value => v !== undefined);
+  return there.length === 0 ? undefined : there.reduce((a, b) => c.add(a, b));
+}
+
+// Channels of one sample
+
+/** Each channel by itself. */
+const instanceNorm: GradientRule = (c) => {
+  const x = c.input(0);
+  const g = precise(c, c.grad()!);
+  const s = standardise(c, x, axesFrom(2, c.rankOf(x)), c.node.float('epsilon', 1e-5));
+  if (c.needs(0)) giveAs(c, 0, standardisedGradient(c, s, c.mul(g, perChannel(c, c.input(1), x))));
+  if (c.needs(1)) giveAs(c, 1, channelSums(c, c.mul(g, s.hat)));
+  if (c.needs(2)) giveAs(c, 2, channelSums(c, g));
+};
+
+/** Several channels together: scale and bias are per group before opset 21, per channel since. */
+const groupNorm: GradientRule = (c) => {
+  const { node } = c;
+  const x = c.input(0);
+  const groups = node.int('num_groups') ?? c.fail('it lacks num_groups');
+  // [batch, groups, all the rest]
+  const grouped = (v: Value) => c.reshape(v, [0, groups, -1]);
+  const g = precise(c, c.grad()!);
+  const s = standardise(c, grouped(precise(c, x)), [2], node.float('epsilon', 1e-5));
+  const perGroup = c.opset < 21;
+  // γ and β lie on axis 1 of either form.
+  const own = perGroup ? grouped(g) : g;
+  const hat = perGroup ? s.hat : c.reshapeLike(s.hat, x);
+  if (c.needs(1)) giveAs(c, 1, channelSums(c, c.mul(own, hat)));
+  if (c.needs(2)) giveAs(c, 2, channelSums(c, own));
   if (!c.needs(0)) return;
-  const gHat = c.has(scale) ? c.mul(g, precise(c, c.input(scale))) : g;
-  giveAs(c, 0, standardisedGradient(c, s, gHat));
+  const gHat = c.mul(own, perChannel(c, c.input(1), own));
+  giveAs(c, 0, c.reshapeLike(standardisedGradient(c, s, perGroup ? gHat : grouped(gHat)), x));
+};
+
+/** Without scale and bias. What the op adds to the deviation, 1e-9, is added to the variance as its square. */
+const meanVariance: GradientRule = (c) => {
+  const x = c.input(0);
+  const s = standardise(c, x, c.axes(x, c.node.ints('axes', [0, 2, 3])), 1e-18);
+  giveAs(c, 0, standardisedGradient(c, s, precise(c, c.grad()!)));
+};
+
+// Lengths
+
+/** y = x/‖x‖; 0 where the norm is. dx = (g − u·⟨g, y⟩)/‖x‖ with u = y for the Euclidean norm, sign x for the sum norm. */
+const lpNorm: GradientRule = (c) => {
+  const p = c.node.int('p', 2);
+  if (p !== 1 && p !== 2) c.fail(`norms of order ${p} are not supported`);
+  const [x, y, g] = [precise(c, c.input(0)), precise(c, c.output()), precise(c, c.grad()!)];
+  const axes = c.axes(x, [c.node.int('axis', -1)]);
+  const norm = p === 1 ? c.reduceSum(c.op('Abs', [x]), axes) : c.op('Sqrt', [c.reduceSum(c.mul(x, x), axes)]);
+  const along = c.mul(p === 1 ? c.op('Sign', [x]) : y, c.reduceSum(c.mul(g, y), axes));
+  const none = c.equal(norm, c.scalar(0, norm));
+  const length = c.where(none, c.scalar(1, norm), norm);
+  giveAs(c, 0, c.keep(c.expandLike(c.not(none), x), c.div(c.sub(g, along), length)));
+};
+
+/** y = x·s^−β with s = bias + α·(mean of x² over neighbouring channels, those past the edge counted as 0). */
+const localResponse: GradientRule = (c) => {
+  const { node } = c;
+  const size = node.int('size') ?? c.fail('it lacks size');
+  const [alpha, beta] = [node.float('alpha', 1e-4), node.float('beta', 0.75)];
+  const [x, y, g] = [c.input(0), c.output(), c.grad()!].map((v) => precise(c, v));
+  if (size % 2 === 0) c.fail('only odd numbers of channels are supported, in the runtime as well');
+  const s = c.plus(c.scale(channelMeans(c, c.mul(x, x), size), alpha), node.float('bias', 1));
+  const own = c.mul(g, c.op('Pow', [s, c.scalar(-beta, s)]));
+  const others = c.mul(x, channelMeans(c, c.div(c.mul(g, y), s), size));
+  giveAs(c, 0, c.sub(own, c.scale(others, 2 * alpha * beta)));
+};
+
+/** Means over as many channels around each one, with zeros past the edge. */
+function channelMeans(c: RuleContext, v: Value, size: number): Value {
+  const plane = c.reshape(v, c.joinInts([c.ints([0, 1]), c.dims(v, [1]), c.ints([-1])]));
+  const half = (size - 1) / 2;
+  const attributes = { kernel_shape: [size, 1], pads: [half, 0, half, 0], count_include_pad: 1 };
+  return c.reshapeLike(c.op('AveragePool', [plane], attributes), v);
 }
 
 export const normalisationRules: RuleTable = {
   BatchNormalization: batchNorm,
   LayerNormalization: layerNorm,
   'com.microsoft.LayerNormalization': layerNorm,
+  RMSNormalization: rmsNorm,
+  SimplifiedLayerNormalization: rmsNorm,
+  'com.microsoft.SkipLayerNormalization': skipNorm(true, 3, 4),
+  'com.microsoft.SkipSimplifiedLayerNormalization': skipNorm(false, undefined, 3),
+  InstanceNormalization: instanceNorm,
+  GroupNormalization: groupNorm,
+  MeanVarianceNormalization: meanVariance,
+  LpNormalization: lpNorm,
+  LRN: localResponse,
 };

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { addVectorJacobianProducts } from '../../../src/autodiff/gradient.ts';
 import type { Dim } from '../../../src/graph/ir.ts';
 import { builder, type Attrs, type Builder } from '../../support/build.ts';
+import { checkGolden, goldenOps } from '../../support/golden-ops.ts';
 import { checkGradient } from '../../support/gradients.ts';
 
 /** Numbers between 0.6 and 1.4. */
@@ -83,4 +84,106 @@ describe('LayerNormalization', () => {
     await checkGradient(b.model, outputs[1], [x], options);
     await checkGradient(b.model, outputs[2], [x], options);
   });
+});
+
+describe('normalisations that leave the mean', () => {
+  it.each<[string, number, number]>([
+    ['RMSNormalization', 23, -1],
+    ['RMSNormalization', 23, 1],
+    ['SimplifiedLayerNormalization', 17, -1],
+    ['SimplifiedLayerNormalization', 17, -2],
+  ])('%s, opset %i, axis %i', async (op, opset, axis) => {
+    const b = builder({ opset });
+    const x = b.input('x', ['N', 3, 4]);
+    const gamma = b.weight([2, 3, 4].slice(axis), 'gamma', 1);
+    await checkGradient(b.model, b.op(op, [x, gamma], { axis, epsilon: 0.01 }), [x, gamma]);
+  });
+
+  it('also the inverse deviation', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 4]);
+    const gamma = b.weight([4], 'gamma', 1);
+    const outputs = b.nodes('SimplifiedLayerNormalization', [x, gamma], { epsilon: 0.1 }, 2);
+    await checkGradient(b.model, outputs, [x, gamma], { single: true });
+  });
+});
+
+describe('sums with a skip connection', () => {
+  it.each<[string, Dim[], boolean]>([
+    ['SkipLayerNormalization', ['N', 3, 4], true],
+    ['SkipLayerNormalization', ['N', 3, 4], false],
+    ['SkipLayerNormalization', [3, 4], true],
+    ['SkipLayerNormalization', [1, 3, 4], false],
+    ['SkipSimplifiedLayerNormalization', ['N', 3, 4], true],
+    ['SkipSimplifiedLayerNormalization', ['N', 3, 4], false],
+  ])('%s, skip %o, biases: %s', async (op, shape, biased) => {
+    const b = builder();
+    const x = b.input('x', ['N', 3, 4]);
+    const skip = b.input('skip', shape);
+    const weights = [b.weight([4], 'gamma', 1), ...(biased ? [b.weight([4], 'bias', 1)] : [])];
+    if (biased && op === 'SkipLayerNormalization') weights.splice(1, 0, b.weight([4], 'beta', 1));
+    const outputs = b.nodes(`com.microsoft.${op}`, [x, skip, ...weights], { epsilon: 0.01 }, 4);
+    const used = [outputs[0], outputs[3]];
+    await checkGradient(b.model, used, [x, skip, ...weights], { elements: 24 });
+    await checkGradient(b.model, outputs[3], [x, skip, ...weights.slice(biased ? 1 + +(weights.length > 2) : 1)]);
+  });
+});
+
+describe('normalisations of channels', () => {
+  it.each<[string, number, Dim[]]>([
+    ['InstanceNormalization', 17, ['N', 3, 5]],
+    ['InstanceNormalization', 8, ['N', 2, 3, 3]],
+    ['GroupNormalization', 18, ['N', 4, 3]],
+    ['GroupNormalization', 18, [2, 4, 2, 3]],
+    ['GroupNormalization', 21, ['N', 4, 3]],
+    ['GroupNormalization', 21, [2, 6, 2, 2]],
+  ])('%s, opset %i, %o', async (op, opset, shape) => {
+    const b = builder({ opset });
+    const x = b.input('x', shape);
+    const grouped = op === 'GroupNormalization';
+    const size = grouped && opset < 21 ? 2 : (shape[1] as number);
+    const weights = [b.weight([size], 'gamma', 1), b.weight([size], 'beta', 1)];
+    const attrs = { epsilon: 0.01, ...(grouped ? { num_groups: 2 } : {}) };
+    // Since opset 21 the runtime computes in float32 whatever it is given.
+    await checkGradient(b.model, b.op(op, [x, ...weights], attrs), [x, ...weights], { single: opset >= 21 });
+  });
+
+  it.each([
+    [9, [0, 2, 3]],
+    [13, [0, 2]],
+    [13, undefined],
+  ])('MeanVarianceNormalization, opset %i, axes %o', async (opset, axes) => {
+    const b = builder({ opset });
+    const x = b.input('x', ['N', 2, 3, 2]);
+    await checkGradient(b.model, b.op('MeanVarianceNormalization', [x], axes ? { axes } : {}), [x]);
+  });
+
+  it.each([
+    [3, 7],
+    [5, 17],
+    [1, 13],
+  ])('LRN over %i channels, opset %i', async (size, opset) => {
+    const b = builder({ opset });
+    const x = b.input('x', ['N', 6, 2, 3]);
+    await checkGradient(b.model, b.op('LRN', [x], { size, alpha: 0.7, beta: 0.75, bias: 1.5 }), [x]);
+  });
+});
+
+describe('LpNormalization', () => {
+  it.each([
+    [1, -1, 11],
+    [2, -1, 11],
+    [2, 1, 22],
+    [1, 0, 17],
+  ])('p %i, axis %i, opset %i', async (p, axis, opset) => {
+    const b = builder({ opset });
+    const x = b.input('x', [2, 3, 4]);
+    await checkGradient(b.model, b.op('LpNormalization', [x], { p, axis }), [x]);
+  });
+});
+
+describe('gradients by torch.autograd', () => {
+  it.each(goldenOps('normalisation').map((g) => [`${g.op} ${g.name}`, g] as const))('%s', (_, golden) =>
+    checkGolden(golden),
+  );
 });
