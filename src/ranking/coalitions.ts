@@ -6,6 +6,11 @@ export function fullCoalition(players: number): Uint8Array {
   return new Uint8Array(players).fill(1);
 }
 
+/** The coalition of a bit mask: unit i is open where bit i is set. */
+export function coalitionOf(mask: number, players: number): Uint8Array {
+  return Uint8Array.from({ length: players }, (_, unit) => (mask >> unit) & 1);
+}
+
 /**
  * Values of `count` coalitions in order, offered to the game about `preferredBatch` at a time and made as late as
  * that, so that large groups take little memory. The numbers do not depend on the batch size.

@@ -76,7 +76,7 @@ export interface RankMethod {
    */
   comparable: boolean;
   /** Coalitions that a group of `size` units will take at most; 0 for methods without a game. */
-  plannedEvaluations(size: number, budget?: number): number;
+  plannedEvaluations(size: number, budget?: number, asked?: Pick<RankOptions, 'estimator' | 'truncation'>): number;
   rank(
     context: RankContext,
     options: RankOptions,

@@ -52,7 +52,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   const earlier = checkResume(params, reference.sha256, data, metric);
   await checkpoint(context);
 
-  const sizes = groups.map((g) => Math.max(1, method.plannedEvaluations(g.size, params.budget)));
+  const sizes = groups.map((g) => Math.max(1, method.plannedEvaluations(g.size, params.budget, params)));
   const total = sizes.reduce((a, b) => a + b, 0);
   const state: ResumeState = { states: { ...earlier?.state.states }, unfinished: [] };
   const results = new Map<string, GroupRanks>();

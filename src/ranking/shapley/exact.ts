@@ -1,5 +1,5 @@
 import type { CoalitionGame } from '../../evaluation/types.ts';
-import { cancelled, evaluateInBatches, isCancellation } from '../coalitions.ts';
+import { cancelled, coalitionOf, evaluateInBatches, isCancellation } from '../coalitions.ts';
 import { requireFit } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankContext, RankOptions, RankOutcome, RankProgress, RankState } from '../types.ts';
@@ -132,10 +132,6 @@ function popCounts(n: number): Uint8Array {
   const counts = new Uint8Array(2 ** n);
   for (let mask = 1; mask < counts.length; mask++) counts[mask] = counts[mask >> 1] + (mask & 1);
   return counts;
-}
-
-function coalitionOf(mask: number, n: number): Uint8Array {
-  return Uint8Array.from({ length: n }, (_, unit) => (mask >> unit) & 1);
 }
 
 function readState(resume: RankState | undefined, n: number): ExactState | undefined {

@@ -16,8 +16,8 @@ export const shapley: RankMethod = {
   description: 'Mean contribution of a unit to the metric over all orders of opening units; exact up to 12 units.',
   needs: 'game',
   comparable: true,
-  plannedEvaluations(size, budget = defaultBudget(size)) {
-    return estimators[chooseEstimator(size, budget).estimator].planned(size, budget);
+  plannedEvaluations(size, budget = defaultBudget(size), asked = {}) {
+    return estimators[chooseEstimator(size, budget, asked).estimator].planned(size, budget);
   },
   async rank(context, options, signal, onProgress) {
     const game = requireGame('shapley', context);
