@@ -58,6 +58,8 @@ export interface InstrumentOptions {
   /** Whether many coalitions share a run; else gates have one row. */
   many: boolean;
   fold: boolean;
+  /** Samples per group; by default so many that products are wide enough. */
+  s?: number;
   /** Adds what is computed of the outputs; returns the suffix's only output. */
   finish(places: MetricPlace[]): Value;
 }
@@ -81,7 +83,7 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
   const cut = cutAtGates(freed.model, new Set(gates));
   const sites = sitesAtCut(gated, freed, cut);
   const folds = options.fold ? chooseFolds(gated, freed, sites) : [];
-  const s = samplesPerGroup(folds);
+  const s = options.s ?? samplesPerGroup(folds);
 
   const { model: suffix, value: copy, node: copyNode } = cloneModel(freed.model);
   const graph = suffix.graph;
@@ -98,8 +100,13 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
     const crossing = { name: `secateur_in_${crossings.length}`, output: '', kind, dims, elemType };
     crossings.push(crossing);
     crossed.set(crossing, v);
+    const rank = v.type?.shape?.length;
     return kind === 'same'
-      ? graph.addInput(crossing.name, { kind: 'tensor', elemType })
+      ? graph.addInput(crossing.name, {
+          kind: 'tensor',
+          elemType,
+          shape: rank !== undefined ? Array(rank).fill(null) : undefined,
+        })
       : b.input(crossing.name, elemType, ['groups', ...dims]);
   };
 

@@ -2,6 +2,7 @@ import type { DeviceName, MetricName } from '../../formats.ts';
 import { modelCost } from '../../graph/cost.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';
 import { opsetVersion, type Node } from '../../graph/ir.ts';
+import { SecateurError } from '../../errors.ts';
 import { hostTypeOf } from '../../runtime/host-tensor.ts';
 import { createSession } from '../../runtime/session.ts';
 import { freeBatch, type FreedModel } from '../../units/batch-axis.ts';
@@ -11,7 +12,8 @@ import type { Dataset } from '../data/dataset.ts';
 import { batchRows, readingsOf, type Reference, referenceOutputs, sampleMeasure } from '../metrics/index.ts';
 import type { OutputReading } from '../types.ts';
 import { cutAtGates, setOutputs } from './cut.ts';
-import { crossingProblem, instrument, productsAtCut } from './instrument.ts';
+import { addGateGradients, type GradientSuffix } from './gate-gradients.ts';
+import { crossingProblem, instrument, type Instrumented, productsAtCut } from './instrument.ts';
 import { appendMetric, canExpress, targetOf, rowLayout } from './metric-graph.ts';
 import { cutRaw } from './raw-cut.ts';
 import { RawEvaluator } from './raw-evaluator.ts';
@@ -32,6 +34,8 @@ export interface EvaluatorOptions {
    * naive: the whole gated model, one coalition per run. cut: as auto without folding. auto: whatever is fastest.
    */
   strategy?: 'auto' | 'cut' | 'naive';
+  /** Gradients with respect to the gates besides the metric, where `info.gradients` says that they can be had. */
+  gradients?: boolean;
   /** Bytes of prefix results to keep (default 1 GB). */
   limit?: number;
   /** Gives up opening. */
@@ -49,6 +53,8 @@ export interface EvaluatorInfo {
   suffixShare: number;
   /** True when all gates were folded into their consumers. */
   folded: boolean;
+  /** Gates have gradients. False too where they were not asked for. */
+  gradients: boolean;
   /** Most rows (coalitions × samples) of one run. */
   rows: number;
   /** Sentences for the report: what could not be done, and why. */
@@ -100,6 +106,7 @@ export async function openEvaluator(
     strategy: 'naive',
     suffixShare: total > 0 ? suffixMacs / total : 1,
     folded: false,
+    gradients: false,
     rows: 0,
     notes: [],
   };
@@ -109,6 +116,7 @@ export async function openEvaluator(
     const suffix = await createSession(parts?.suffix ?? gated.model, { device });
     const prefix = parts ? await createSession(parts.prefix, { device }) : null;
     const gates = gated.gates.map((g) => g.input.name);
+    if (options.gradients) info.notes.push('There are no gradients of what is run in this way.');
     info.rows = Math.min(rows, dataset.samples);
     return {
       evaluator: new RawEvaluator({ prefix, suffix, crossing: parts?.crossing ?? [], gates, measure }, dataset, rows),
@@ -166,13 +174,15 @@ async function openRows(
   macs: ReadonlyMap<Node, number>,
   dataset: Dataset,
   info: EvaluatorInfo,
-  { device, strategy, limit }: EvaluatorOptions,
+  { device, strategy, limit, gradients }: EvaluatorOptions,
 ): Promise<OpenEvaluator> {
   const { proof } = freed;
   const targets: Target[] = [];
   const parts = instrument(gated, freed, {
     many,
     fold: many && strategy !== 'cut' && gated.gates.length === 1,
+    // Few coalitions on small batches of samples: those of a group would be run for nothing.
+    s: gradients ? 1 : undefined,
     finish: (places) => {
       const rows = terms.map((term, i) => {
         const place = places[i];
@@ -191,8 +201,10 @@ async function openRows(
     },
   });
   const back = new Map([...macs].map(([n, m]) => [freed.node(n), m] as const));
-  const size = runSize(parts, back, many, dataset.samples, device);
-  const suffix = await createSession(parts.suffix, { device });
+  const withGradients = gradients ? gradientSuffix(parts, info) : undefined;
+  info.gradients = withGradients !== undefined;
+  const size = runSize(parts, back, many, dataset.samples, device, info.gradients);
+  const suffix = await createSession(withGradients?.model ?? parts.suffix, { device });
   const prefix = await createSession(parts.prefix, { device });
   const store = new CrossingStore(prefix, dataset, parts.crossings, parts.s, prefixStep(parts, freed, back), limit);
   info.strategy = !many ? 'samples' : parts.folds.length > 0 ? 'folded' : 'batched';
@@ -204,9 +216,30 @@ async function openRows(
     );
   const gateSizes = gated.gates.map((g) => g.size);
   return {
-    evaluator: new RowsEvaluator(parts, suffix, prefix, store, gateSizes, targets, size, dataset.samples),
+    evaluator: new RowsEvaluator(
+      parts,
+      suffix,
+      prefix,
+      store,
+      gateSizes,
+      targets,
+      size,
+      dataset.samples,
+      withGradients?.outputs,
+    ),
     info,
   };
+}
+
+/** The suffix with gradients, or a note that says which op has none. */
+function gradientSuffix(parts: Instrumented, info: EvaluatorInfo): GradientSuffix | undefined {
+  try {
+    return addGateGradients(parts);
+  } catch (thrown) {
+    if (!(thrown instanceof SecateurError && thrown.code === 'unsupported')) throw thrown;
+    info.notes.push(thrown.message);
+    return undefined;
+  }
 }
 
 function needsReference(dataset: Dataset, metric: MetricName, reading: OutputReading): boolean {

@@ -1,7 +1,7 @@
 import type { HostTensor, Session } from '../../runtime/session.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Measure } from '../metrics/index.ts';
-import { checkSignal, type MaskEvaluator, type Range, Sums } from './sums.ts';
+import { checkSignal, type Mask, type MaskEvaluator, type Range, Sums } from './sums.ts';
 
 /** What is kept of the prefix at most, in bytes. */
 const LIMIT = 2 ** 30;
@@ -39,7 +39,7 @@ export class RawEvaluator implements MaskEvaluator {
     }
   }
 
-  async evaluate(masks: readonly (readonly Uint8Array[])[], range: Range, signal?: AbortSignal): Promise<Sums> {
+  async evaluate(masks: readonly Mask[], range: Range, signal?: AbortSignal): Promise<Sums> {
     const { suffix, gates, measure } = this.parts;
     const sums = new Sums(masks.length);
     sums.samples = range.to - range.from;

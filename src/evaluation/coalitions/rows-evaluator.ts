@@ -2,7 +2,7 @@ import type { HostTensor, Session } from '../../runtime/session.ts';
 import type { TypedArray } from '../../runtime/host-tensor.ts';
 import type { Instrumented } from './instrument.ts';
 import { targetName } from './metric-graph.ts';
-import { checkSignal, type MaskEvaluator, type Range, Sums } from './sums.ts';
+import { checkSignal, type Mask, type MaskEvaluator, type Range, Sums } from './sums.ts';
 import type { CrossingStore } from './store.ts';
 import { GROUPS } from './suffix-frame.ts';
 
@@ -33,16 +33,19 @@ export class RowsEvaluator implements MaskEvaluator {
     targets: readonly Target[],
     private readonly size: RunSize,
     samples: number,
+    /** Outputs of the suffix with the gradients of the sum of its rows, one per gate; empty: none. */
+    private readonly gradients: readonly string[] = [],
   ) {
     // As the groups, targets are filled up with those of the last sample.
     this.targets = targets.map((t) => ({ ...t, data: padded(t, samples, store.groups * parts.s) }));
     this.batch = store.complete ? Math.max(64, size.coalitions) : Math.max(256, size.coalitions);
   }
 
-  async evaluate(masks: readonly (readonly Uint8Array[])[], range: Range, signal?: AbortSignal): Promise<Sums> {
+  async evaluate(masks: readonly Mask[], range: Range, signal?: AbortSignal): Promise<Sums> {
     const { s } = this.parts;
     const sums = new Sums(masks.length);
     sums.samples = range.to - range.from;
+    if (this.gradients.length > 0) sums.gradients = this.gateSizes.map((n) => new Float64Array(masks.length * n));
     const lastGroup = Math.ceil(range.to / s);
     const blocks = Math.ceil(masks.length / this.size.coalitions);
     const perRun = Math.ceil(masks.length / blocks);
@@ -58,8 +61,11 @@ export class RowsEvaluator implements MaskEvaluator {
         for (const [i, own] of feeds.entries()) {
           checkSignal(signal);
           const count = Math.min(perRun, masks.length - i * perRun);
-          const results = await this.suffix.run({ ...shared, ...own }, [this.parts.result]);
+          const results = await this.suffix.run({ ...shared, ...own }, [this.parts.result, ...this.gradients]);
           collect(sums, results[this.parts.result].data as Float32Array, from, to, count, i * perRun, s, range);
+          this.gradients.forEach((name, gate) =>
+            addRows(sums.gradients![gate], results[name].data as Float32Array, this.gateSizes[gate], count, i * perRun),
+          );
         }
       }
       at = windowEnd;
@@ -83,7 +89,7 @@ export class RowsEvaluator implements MaskEvaluator {
     return feeds;
   }
 
-  private maskFeeds(masks: readonly (readonly Uint8Array[])[]): Record<string, HostTensor> {
+  private maskFeeds(masks: readonly Mask[]): Record<string, HostTensor> {
     const feeds: Record<string, HostTensor> = {};
     this.parts.masks.forEach((name, gate) => {
       const width = this.gateSizes[gate] + 1;
@@ -118,6 +124,12 @@ function collect(
       }
     }
   }
+}
+
+/** Adds the gradients [count, size + 1] of a run, whose last column is of no unit, to rows from `first` on. */
+function addRows(sums: Float64Array, rows: Float32Array, size: number, count: number, first: number): void {
+  for (let k = 0; k < count; k++)
+    for (let i = 0; i < size; i++) sums[(first + k) * size + i] += rows[k * (size + 1) + i];
 }
 
 function padded(target: Target, samples: number, wanted: number): TypedArray {

@@ -10,6 +10,8 @@ const GPU_BYTES = 64 * 2 ** 20;
 /** The same where a product needs many coalitions to be fast. */
 const MOST_BYTES = 128 * 2 ** 20;
 const PREFIX_BYTES = 4 * 2 ** 20;
+/** All that a run with gradients keeps until the way back. */
+const KEPT_BYTES = 512 * 2 ** 20;
 /** Multiply-accumulates of a run, so that it can be cancelled within a fraction of a second. */
 const RUN_MACS = 1e9;
 const MOST_ROWS = 65536;
@@ -25,12 +27,16 @@ export function runSize(
   many: boolean,
   samples: number,
   device: DeviceName,
+  gradients = false,
 ): RunSize {
   const bytes = device === 'cpu' ? CPU_BYTES : GPU_BYTES;
   let perRow = parts.folds.reduce((sum, f) => sum + f.cost.folded, 0);
   for (const n of parts.running) perRow += macs.get(n) ?? 0;
+  // The way back costs twice the way there, and needs what was computed on it besides its own.
+  if (gradients) perRow *= 3;
   const short = Math.floor(RUN_MACS / Math.max(1, perRow));
-  const fitting = (limit: number) => Math.max(1, Math.min(MOST_ROWS, Math.floor(limit / parts.rowBytes), short));
+  const kept = gradients ? Math.floor(KEPT_BYTES / (8 * Math.max(1, parts.rowElements))) : Infinity;
+  const fitting = (limit: number) => Math.max(1, Math.min(MOST_ROWS, Math.floor(limit / parts.rowBytes), short, kept));
   const rows = fitting(bytes);
   if (!many) return { rows, coalitions: 1 };
   if (parts.folds.length > 0) {

@@ -5,6 +5,8 @@ export class Sums {
   readonly sum: Float64Array;
   readonly squares: Float64Array;
   samples = 0;
+  /** Gradients of the sums: one array per gate, row-major [coalitions, size]. Only where the evaluator has gradients. */
+  gradients?: Float64Array[];
 
   constructor(readonly coalitions: number) {
     this.sum = new Float64Array(coalitions);
@@ -32,14 +34,17 @@ export interface Range {
   to: number;
 }
 
+/** One row of numbers per gate, each one number per unit: 1 open, 0 closed, or anything between and beyond. */
+export type Mask = readonly ArrayLike<number>[];
+
 /**
- * Evaluates the model under masks. A mask has one row per gate, each one byte per unit (1 open, 0 closed).
+ * Evaluates the model under masks.
  * @throws SecateurError 'cancelled' between two runs, 'runtime'
  */
 export interface MaskEvaluator {
   /** Coalitions that share a run at full speed. */
   readonly batch: number;
-  evaluate(masks: readonly (readonly Uint8Array[])[], range: Range, signal?: AbortSignal): Promise<Sums>;
+  evaluate(masks: readonly Mask[], range: Range, signal?: AbortSignal): Promise<Sums>;
   close(): Promise<void>;
 }
 

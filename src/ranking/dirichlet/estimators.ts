@@ -1,15 +1,8 @@
 import { SecateurError } from '../../errors.ts';
+import type { LossBatch } from '../../evaluation/types.ts';
 import { pullBackDraw, type DirichletDraw } from '../../math/dirichlet-sampling.ts';
 import { dirichletMean, dirichletScore, pullBackMean } from '../../math/dirichlet.ts';
 import { pullBackScaling, scaleShares, type SwitchScaling } from './scaling.ts';
-
-/** Losses of some gate vectors, and their gradients with respect to the gates where the model has them. */
-export interface LossBatch {
-  /** One per gate vector: the mean over samples, smaller is better. */
-  losses: Float64Array;
-  /** Row-major, one row per gate vector. */
-  gradients?: Float64Array;
-}
 
 /** A model whose units are multiplied by gates, as a loss to be minimised. */
 export interface SwitchLoss {

@@ -136,7 +136,7 @@ describe('coalition cache', () => {
     const value = saturating(n, 2);
     const opened = (): { game: OpenGame; inner: ReturnType<typeof gameOf> } => {
       const inner = gameOf(n, value);
-      const info = { strategy: 'naive' as const, suffixShare: 1, folded: false, rows: 1, notes: [] };
+      const info = { strategy: 'naive' as const, suffixShare: 1, folded: false, gradients: false, rows: 1, notes: [] };
       const withInfo: OpenGame = Object.assign(inner, { info, close: () => Promise.resolve() });
       return { game: cachedGame(withInfo, open()), inner };
     };
