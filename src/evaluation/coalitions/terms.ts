@@ -113,7 +113,7 @@ function targetTerm(dataset: Dataset, reading: OutputReading): Term {
 }
 
 /** Positions lie as outer × classes × inner in one sample of an output. */
-function rowLayoutInner(dims: readonly number[], batch: number, reading: OutputReading) {
+export function rowLayoutInner(dims: readonly number[], batch: number, reading: OutputReading) {
   const { positions: all, classes } = rowLayout(dims, batch, reading);
   const inner = reading.classAxis < 0 ? 1 : dims.slice(reading.classAxis + 1).reduce((p, d) => p * d, 1);
   return { outer: all / inner, classes, inner };

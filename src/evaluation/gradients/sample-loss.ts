@@ -4,7 +4,7 @@ import { SecateurError } from '../../errors.ts';
 import type { DeviceName, Reading } from '../../formats.ts';
 import type { Model, Value } from '../../graph/ir.ts';
 import { DataType } from '../../onnx/data-type.ts';
-import { allocate, hostTypeOf, type HostTensor, type HostType, type TypedArray } from '../../runtime/host-tensor.ts';
+import { allocate, hostTypeOf, type HostTensor, type HostType } from '../../runtime/host-tensor.ts';
 import { createSession } from '../../runtime/session.ts';
 import type { Structure } from '../../units/types.ts';
 import { rowLayout, targetOf } from '../coalitions/metric-graph.ts';
@@ -13,12 +13,14 @@ import { checkSignal } from '../coalitions/sums.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readingsOf, type Reference } from '../metrics/index.ts';
 import type { OutputReading } from '../types.ts';
-import { comparesWithOriginal, lossTerms, type LossKind, type LossTerm } from './loss-terms.ts';
+import { comparesWithOriginal, lossTerms, type LossKind, type LossTargets, type LossTerm } from './loss-terms.ts';
 
 export interface SampleLossOptions {
   loss: LossKind;
   reading: OutputReading;
   device: DeviceName;
+  /** Of targets that are drawn; 0 unless given. */
+  seed?: number;
   /** Outputs of the original model, where the loss compares with them; computed when absent. */
   reference?: Reference;
   signal?: AbortSignal;
@@ -38,8 +40,13 @@ export interface SampleLoss {
   /**
    * Feeds of the added inputs, one row for each of these samples (0 … samples − 1 of the data set), in this order.
    * Numbers may repeat: K copies of a batch are K times its numbers.
+   * @param draw which of the targets of a sample, 0 unless given
    */
-  feeds(samples: ArrayLike<number>): Record<string, HostTensor>;
+  feeds(samples: ArrayLike<number>, draw?: number): Record<string, HostTensor>;
+  /** How many targets a sample has: 1 unless they are drawn or taken in turn. */
+  readonly draws: number;
+  /** What a draw counts in sums over draws of squared derivatives. */
+  weight(sample: number, draw: number): number;
 }
 
 /** A term whose targets are at hand. */
@@ -49,8 +56,7 @@ interface BoundTerm {
   type: HostType;
   /** Elements of the target of one sample. */
   width: number;
-  /** One block of `width` elements per sample. */
-  targets: TypedArray;
+  targets: LossTargets;
 }
 
 /**
@@ -65,24 +71,22 @@ export async function openSampleLoss(
   dataset: Dataset,
   options: SampleLossOptions,
 ): Promise<SampleLoss> {
-  const { loss, reading, device, signal } = options;
+  const { loss, reading, device, seed = 0, signal } = options;
   const reference = comparesWithOriginal(dataset, loss, reading)
     ? (options.reference ?? (await referenceOf(structure, dataset, reading, device)))
     : undefined;
   checkSignal(signal);
-  const terms = lossTerms(dataset, loss, reading, reference);
+  const terms = lossTerms(dataset, loss, reading, reference, seed);
   const shapes = await outputShapes(structure.model, dataset, reading, device);
   checkSignal(signal);
   return new TermsLoss(
     loss,
     terms.map((term, i): BoundTerm => {
       const dims = shapes.dims.get(term.reading.output)!;
-      const { width, elemType } = targetOf(
-        term.form,
-        term.reading.reading,
-        rowLayout(dims, shapes.batch, term.reading),
-      );
-      const targets = term.targets(dims, shapes.batch);
+      const metric = term.form === 'product' ? 'squared' : term.form;
+      const layout = rowLayout(dims, shapes.batch, term.reading);
+      const { width, elemType } = targetOf(metric, term.reading.reading, layout);
+      const targets = term.bind(dims, shapes.batch);
       return { term, input: `secateur_loss_target_${i}`, type: hostTypeOf(elemType)!, width, targets };
     }),
   );
@@ -104,12 +108,18 @@ async function outputShapes(model: Model, dataset: Dataset, reading: OutputReadi
 class TermsLoss implements SampleLoss {
   readonly kind: LossKind;
   readonly outputs: readonly string[];
+  readonly draws: number;
   private readonly terms: readonly BoundTerm[];
 
   constructor(kind: LossKind, terms: readonly BoundTerm[]) {
     this.kind = kind;
     this.terms = terms;
     this.outputs = terms.map((t) => t.term.reading.output);
+    this.draws = terms[0].targets.draws;
+  }
+
+  weight(sample: number, draw: number): number {
+    return this.terms[0].targets.weight(sample, draw);
   }
 
   addTo(model: Model): Value {
@@ -123,14 +133,12 @@ class TermsLoss implements SampleLoss {
     return parts.reduce((a, b) => e.add(a, b));
   }
 
-  feeds(samples: ArrayLike<number>): Record<string, HostTensor> {
+  feeds(samples: ArrayLike<number>, draw = 0): Record<string, HostTensor> {
     return Object.fromEntries(
       this.terms.map(({ input, type, width, targets }): [string, HostTensor] => {
         const data = allocate(type, samples.length * width) as Float32Array;
-        for (let row = 0; row < samples.length; row++) {
-          const at = samples[row] * width;
-          data.set((targets as Float32Array).subarray(at, at + width), row * width);
-        }
+        for (let row = 0; row < samples.length; row++)
+          data.set(targets.of(samples[row], draw) as Float32Array, row * width);
         return [input, { type, dims: [samples.length, width], data }];
       }),
     );
@@ -141,7 +149,7 @@ class TermsLoss implements SampleLoss {
 function addTerm(e: Emitter, output: Value, { term, input, type, width }: BoundTerm): Value {
   const elemType = type === 'int64' ? DataType.INT64 : DataType.FLOAT;
   const target = e.workspace.graph.addInput(input, { kind: 'tensor', elemType, shape: ['secateur_rows', width] });
-  const losses = e.cast(elementwise(e, output, target, term), DataType.FLOAT);
+  const losses = elementwise(e, e.cast(output, DataType.FLOAT), target, term);
   const byRow = e.reshape(losses, e.joinInts([e.dims(target, [0]), e.ints([-1])]));
   return e.scale(e.reduceMean(byRow, [1], false), term.weight);
 }
@@ -149,6 +157,7 @@ function addTerm(e: Emitter, output: Value, { term, input, type, width }: BoundT
 /** Losses of single positions or elements, those of a row next to each other. */
 function elementwise(e: Emitter, output: Value, target: Value, { form, reading }: LossTerm): Value {
   const { classAxis } = reading;
+  if (form === 'product') return e.mul(output, e.reshapeLike(target, output));
   if (form === 'squared') return squaredError(e, output, e.reshapeLike(target, output), 'none');
   const layout = { reading: reading.reading as Exclude<Reading, 'regression'>, classAxis, reduction: 'none' } as const;
   const binary = classAxis < 0;

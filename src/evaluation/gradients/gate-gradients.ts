@@ -1,0 +1,239 @@
+import { SecateurError } from '../../errors.ts';
+import type { DeviceName } from '../../formats.ts';
+import { RunningVector } from '../../math/statistics.ts';
+import { float32Tensor, toFloat32, type HostTensor } from '../../runtime/host-tensor.ts';
+import { createSession, type Session } from '../../runtime/session.ts';
+import type { Structure } from '../../units/types.ts';
+import { sampleShapes, samplesProblem } from '../coalitions/samples.ts';
+import { checkSignal } from '../coalitions/sums.ts';
+import type { Dataset } from '../data/dataset.ts';
+import { batchedGraph, singleGraph, type GradientGraph } from './gradient-graph.ts';
+import type { SampleLoss } from './sample-loss.ts';
+
+/** Means over samples of what is made of g = ∂loss/∂gate, one number for each unit, with their standard errors. */
+export interface GateMoments {
+  /** |g|; of several draws of a sample their mean. */
+  absolute: RunningVector;
+  /** g², draws weighted as the loss says. */
+  square: RunningVector;
+  /** g */
+  signed: RunningVector;
+}
+
+export interface GateGradientOptions {
+  device: DeviceName;
+  signal?: AbortSignal;
+  /** Told after every run. */
+  onProgress?: (done: number, planned: number) => void;
+  /** Rows of a run, at most; by default as memory allows. */
+  rows?: number;
+}
+
+export interface GateGradients {
+  /** By group, for all groups that have derivatives. */
+  moments: Map<string, GateMoments>;
+  /** Why other groups have none. */
+  failures: Map<string, SecateurError>;
+  /** Sentences for the result. */
+  notes: string[];
+}
+
+/** Bytes of the tensors of a run. */
+const CPU_BYTES = 192 * 2 ** 20;
+const GPU_BYTES = 1024 * 2 ** 20;
+const MOST_ROWS = 256;
+/** Tensors of the backward part, relative to those of the forward part that it needs. */
+const BACKWARD = 1.5;
+
+/**
+ * Derivatives of the loss of each sample with respect to the gates of all units of the groups, at open gates, in one
+ * backward pass over the data: ∂loss/∂gate = Σ a·∂loss/∂a over the positions of a unit's activation a. Only moments over
+ * the samples are kept. Groups whose gates take one row at a time have passes of their own, a sample at a time.
+ * @param loss opened for the same data
+ * @throws SecateurError 'unsupported' naming the operator, where no group has derivatives; 'cancelled' between two runs;
+ * 'runtime'
+ */
+export async function gateGradients(
+  structure: Structure,
+  groupIds: readonly string[],
+  dataset: Dataset,
+  loss: SampleLoss,
+  options: GateGradientOptions,
+): Promise<GateGradients> {
+  const { device, signal, onProgress } = options;
+  const { able, failures } = differentiable(structure, groupIds, loss);
+  const problem = await samplesProblem(structure, dataset, loss.outputs, device);
+  checkSignal(signal);
+  const notes: string[] = [];
+  const { graph: many, left } =
+    problem === undefined ? batchedGraph(structure, able, loss, sampleShapes(dataset)) : { left: [...able] };
+  if (problem !== undefined) notes.push(`Gradients are taken sample by sample: ${problem.reason}.`);
+  else if (left.length > 0) notes.push(`Gradients of ${left.join(', ')} are taken sample by sample.`);
+  const passes: Pass[] = [];
+  if (many) passes.push({ graph: many, batches: batchesOf(dataset, rowsOf(many, options)), single: false });
+  if (left.length > 0)
+    passes.push({ graph: singleGraph(structure, left, loss), batches: dataset.batches(null, 1), single: true });
+  const sizes = new Map(able.map((id) => [id, structure.groups.find((g) => g.id === id)!.size]));
+  const planned = passes.reduce((sum, p) => sum + p.batches.length * loss.draws, 0);
+  const moments = new Map<string, GateMoments>();
+  let done = 0;
+  for (const pass of passes) {
+    const found = await runPass(pass, sizes, dataset, loss, device, signal, () => onProgress?.(++done, planned));
+    for (const [group, m] of found) moments.set(group, m);
+  }
+  return { moments, failures, notes };
+}
+
+/** Groups that every operator behind them has a rule for. */
+function differentiable(structure: Structure, groupIds: readonly string[], loss: SampleLoss) {
+  const failures = new Map<string, SecateurError>();
+  const attempt = (ids: readonly string[]): SecateurError | undefined => {
+    try {
+      singleGraph(structure, ids, loss);
+      return undefined;
+    } catch (thrown) {
+      if (thrown instanceof SecateurError && thrown.code === 'unsupported') return thrown;
+      throw thrown;
+    }
+  };
+  const all = attempt(groupIds);
+  if (!all) return { able: groupIds, failures };
+  for (const id of groupIds) {
+    const failure = attempt([id]);
+    if (failure) failures.set(id, failure);
+  }
+  const able = groupIds.filter((id) => !failures.has(id));
+  if (able.length === 0) throw all;
+  return { able, failures };
+}
+
+interface Pass {
+  graph: GradientGraph;
+  batches: { indices: Int32Array; count: number }[];
+  /** A run is one sample, whose derivatives are in the first row. */
+  single: boolean;
+}
+
+function batchesOf(dataset: Dataset, rows: number): { indices: Int32Array; count: number }[] {
+  const batches: { indices: Int32Array; count: number }[] = [];
+  for (let from = 0; from < dataset.samples; from += rows) {
+    const count = Math.min(rows, dataset.samples - from);
+    batches.push({ indices: Int32Array.from({ length: count }, (_, i) => from + i), count });
+  }
+  return batches;
+}
+
+function rowsOf(graph: GradientGraph, { device, rows = MOST_ROWS }: GateGradientOptions): number {
+  const bytes = 4 * (1 + BACKWARD) * Math.max(1, graph.rowElements);
+  const fitting = Math.floor((device === 'cpu' ? CPU_BYTES : GPU_BYTES) / bytes);
+  return Math.max(1, Math.min(MOST_ROWS, rows, fitting));
+}
+
+/** Runs the backward pass over all batches. */
+async function runPass(
+  { graph, batches, single }: Pass,
+  sizes: ReadonlyMap<string, number>,
+  dataset: Dataset,
+  loss: SampleLoss,
+  device: DeviceName,
+  signal: AbortSignal | undefined,
+  onRun: () => void,
+): Promise<Map<string, GateMoments>> {
+  const groups = [...new Set(graph.parts.map((p) => p.group))];
+  const sums = new Map(groups.map((id) => [id, new SampleSums(sizes.get(id)!)]));
+  const session = await createSession(graph.model, { device });
+  try {
+    for (const { indices, count } of batches) {
+      const rows = single ? 1 : indices.length;
+      const feeds = { ...dataset.feeds(indices), ...gateFeeds(graph, rows) };
+      for (const s of sums.values()) s.start(rows);
+      for (let draw = 0; draw < loss.draws; draw++) {
+        checkSignal(signal);
+        const results = await runOnce(session, graph, { ...feeds, ...loss.feeds(indices, draw) });
+        const weights = Float64Array.from({ length: rows }, (_, r) => loss.weight(indices[r], draw));
+        for (const [id, gradients] of perUnit(graph, results, sizes, rows)) sums.get(id)!.add(gradients, weights);
+        onRun();
+      }
+      for (const s of sums.values()) s.finish(single ? 1 : count, loss.draws);
+    }
+  } finally {
+    await session.release();
+  }
+  return new Map([...sums].map(([id, s]) => [id, s.moments]));
+}
+
+function gateFeeds(graph: GradientGraph, rows: number): Record<string, HostTensor> {
+  return Object.fromEntries(
+    graph.gates.map(({ name, size }) => [name, float32Tensor([rows, size], new Float32Array(rows * size).fill(1))]),
+  );
+}
+
+function runOnce(session: Session, graph: GradientGraph, feeds: Record<string, HostTensor>) {
+  return session.run(
+    feeds,
+    graph.parts.map((p) => p.output),
+  );
+}
+
+/** ∂loss/∂gate by group, [rows, size]: what the places of a group give is added up. */
+function perUnit(
+  graph: GradientGraph,
+  results: Record<string, HostTensor>,
+  sizes: ReadonlyMap<string, number>,
+  rows: number,
+): Map<string, Float64Array> {
+  const found = new Map<string, Float64Array>();
+  for (const { output, group, units } of graph.parts) {
+    const size = sizes.get(group)!;
+    let gradients = found.get(group);
+    if (!gradients) found.set(group, (gradients = new Float64Array(rows * size)));
+    const values = toFloat32(results[output]);
+    const width = units.length;
+    for (let r = 0; r < rows; r++)
+      for (let p = 0; p < width; p++) if (units[p] >= 0) gradients[r * size + units[p]] += values[r * width + p];
+  }
+  return found;
+}
+
+/** Adds up the draws of a batch of samples, then the samples. */
+class SampleSums {
+  readonly moments: GateMoments;
+  private readonly size: number;
+  private absolute = new Float64Array(0);
+  private square = new Float64Array(0);
+  private signed = new Float64Array(0);
+
+  constructor(size: number) {
+    this.size = size;
+    this.moments = {
+      absolute: new RunningVector(size),
+      square: new RunningVector(size),
+      signed: new RunningVector(size),
+    };
+  }
+
+  start(rows: number): void {
+    this.absolute = new Float64Array(rows * this.size);
+    this.square = new Float64Array(rows * this.size);
+    this.signed = new Float64Array(rows * this.size);
+  }
+
+  add(gradients: Float64Array, weights: Float64Array): void {
+    for (let i = 0; i < gradients.length; i++) {
+      const g = gradients[i];
+      this.absolute[i] += Math.abs(g);
+      this.signed[i] += g;
+      this.square[i] += weights[Math.floor(i / this.size)] * g * g;
+    }
+  }
+
+  finish(count: number, draws: number): void {
+    const { size } = this;
+    for (let r = 0; r < count; r++) {
+      const of = (all: Float64Array) => all.subarray(r * size, (r + 1) * size);
+      this.moments.absolute.add(of(this.absolute).map((x) => x / draws));
+      this.moments.signed.add(of(this.signed).map((x) => x / draws));
+      this.moments.square.add(of(this.square));
+    }
+  }
+}
