@@ -225,6 +225,12 @@ export class Emitter {
   concat(values: readonly Value[], axis: number): Value {
     return values.length === 1 ? values[0] : this.op('Concat', values, { axis });
   }
+  /** Parts along an axis, of these sizes. */
+  split(v: Value, sizes: readonly number[], axis: number): Value[] {
+    if (sizes.length === 1) return [v];
+    const [inputs, own] = this.opset >= 13 ? [[v, this.ints(sizes)], {}] : [[v], { split: sizes }];
+    return this.ops('Split', inputs, { axis, ...own }, sizes.length);
+  }
   /** Slice with bounds known ahead of time; steps need opset 10. */
   slice(
     v: Value,
@@ -302,10 +308,10 @@ export class Emitter {
   }
 
   /**
-   * Each axis of size f becomes two, of sizes f/t and t, where t is the size it has in `like`: f/t is 1 where they agree
-   * and f where t is 1. The sum over the first of each pair has the shape of `like`.
+   * The sum over repeats: every size f of `v` is a multiple of the size t that the axis has in `like`, and the result has
+   * the shape of `like`. Each axis becomes two, of sizes f/t and t, and the first of each pair is added up.
    */
-  private sumToShape(v: Value, like: Value): Value {
+  sumToShape(v: Value, like: Value): Value {
     const rank = this.rankOf(like);
     const from = this.unsqueeze(this.shape(v), [1]);
     const to = this.unsqueeze(this.shape(like), [1]);

@@ -1,10 +1,10 @@
 import { SecateurError } from '../errors.ts';
 import { inlineFunctions, readBy } from '../graph/edit.ts';
-import type { Model, Value } from '../graph/ir.ts';
+import type { Model, Node, Value } from '../graph/ir.ts';
 import { DataType, dataTypeName, isFloatType } from '../onnx/data-type.ts';
 import { Emitter } from './emit.ts';
 import { gradientRules } from './rules/index.ts';
-import { RuleContext, type GradientRule } from './rules/rule.ts';
+import { RuleContext, type Accounts, type GradientRule, type Seeds } from './rules/rule.ts';
 import { Workspace } from './workspace.ts';
 
 export interface GradientOptions {
@@ -68,28 +68,42 @@ function walk(
 ): Gradients {
   const { model } = workspace;
   for (const v of [...seeds.keys(), ...wrt]) requireFloat(v, model);
-  const active = dependents(model, wrt);
-  const sums = new Sums(workspace, active);
+  const ruleOf = (op: string) => rules?.get(op) ?? gradientRules.get(op);
+  const sums = walkBack(workspace, model.graph.nodes, [...seeds], wrt, ruleOf);
+  const zero = (v: Value) => new Emitter(workspace, `${v.name}_grad`).zerosLike(v);
+  return { gradients: new Map(wrt.map((v) => [v, sums.gradient(v) ?? zero(v)])) };
+}
+
+/** From the seeds, gradients of values, back over nodes in graph order to `wrt`. */
+function walkBack(
+  workspace: Workspace,
+  nodes: readonly Node[],
+  seeds: Seeds,
+  wrt: readonly Value[],
+  ruleOf: (op: string) => GradientRule | undefined,
+): Sums {
+  const active = dependents(nodes, wrt);
+  const through: Accounts['through'] = (...inner) => walkBack(workspace, ...inner, ruleOf);
+  const sums = new Sums(workspace, active, through);
   for (const [output, seed] of seeds) if (active.has(output)) sums.give(output, seed);
-  for (const node of [...model.graph.nodes].reverse()) {
+  for (const node of [...nodes].reverse()) {
     if (!node.outputs.some((v) => v && sums.has(v))) continue;
     if (!readBy(node).some((v) => active.has(v))) continue;
     const context = new RuleContext(workspace, node, sums);
-    const rule = rules?.get(node.op) ?? gradientRules.get(node.op);
+    const rule = ruleOf(node.op);
     if (rule) rule(context);
     else context.fail(`the operator ${node.op} has no gradient rule`);
   }
-  const zero = (v: Value) => new Emitter(workspace, `${v.name}_grad`).zerosLike(v);
-  return { gradients: new Map(wrt.map((v) => [v, sums.gradient(v) ?? zero(v)])) };
+  return sums;
 }
 
 /**
  * Values that depend on one of `wrt` and carry a gradient, those included: floating-point values, and the codes between
  * a QuantizeLinear and its DequantizeLinear, which stand for such.
  */
-function dependents(model: Model, wrt: readonly Value[]): Set<Value> {
+function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
   const found = new Set<Value>(wrt);
-  for (const node of model.graph.nodes) {
+  for (const node of nodes) {
     const sources = readBy(node).filter((v) => found.has(v));
     if (sources.length === 0) continue;
     const codes = new Set(sources.flatMap((v) => (mayBeFloat(v) ? [] : [v.type!.elemType])));
@@ -104,14 +118,16 @@ function mayBeFloat(v: Value): boolean {
 }
 
 /** The gradients so far: one value for each use of a value, added up when the sum is asked for. */
-class Sums {
+class Sums implements Accounts {
+  readonly through: Accounts['through'];
   private readonly parts = new Map<Value, Value[]>();
   private readonly workspace: Workspace;
   private readonly active: ReadonlySet<Value>;
 
-  constructor(workspace: Workspace, active: ReadonlySet<Value>) {
+  constructor(workspace: Workspace, active: ReadonlySet<Value>, through: Accounts['through']) {
     this.workspace = workspace;
     this.active = active;
+    this.through = through;
   }
   has(v: Value): boolean {
     return this.parts.has(v);

@@ -1,6 +1,7 @@
 import { activationRules } from './activations.ts';
-import { indexingRules } from './indexing.ts';
 import { convolutionRules } from './convolution.ts';
+import { attentionRules } from './attention.ts';
+import { indexingRules } from './indexing.ts';
 import { matrixRules } from './matrix.ts';
 import { movingRules } from './moving.ts';
 import { normalisationRules } from './normalisation.ts';
@@ -8,6 +9,7 @@ import { pointwiseRules } from './pointwise.ts';
 import { poolingRules } from './pooling.ts';
 import { quantisedRules } from './quantised.ts';
 import { reducingRules } from './reducing.ts';
+import { resizingRules } from './resizing.ts';
 import type { GradientRule } from './rule.ts';
 import { slicingRules } from './slicing.ts';
 import { softmaxRules } from './softmax.ts';
@@ -27,5 +29,7 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...slicingRules,
     ...indexingRules,
     ...reducingRules,
+    ...attentionRules,
+    ...resizingRules,
   }),
 );

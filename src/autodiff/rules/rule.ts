@@ -13,11 +13,16 @@ export type GradientRule = (context: RuleContext) => void;
 /** Rules by op: `Conv`, `com.microsoft.Gelu`. */
 export type RuleTable = Readonly<Record<string, GradientRule>>;
 
+/** Values with what is known of their gradients from outside. */
+export type Seeds = readonly (readonly [value: Value, gradient: Value])[];
+
 /** How the walk backwards keeps the gradients. */
 export interface Accounts {
   gradient(v: Value): Value | undefined;
   needs(v: Value): boolean;
   give(v: Value, gradient: Value): void;
+  /** A walk of its own, over these nodes only, from the seeds back to `wrt`. */
+  through(nodes: readonly Node[], seeds: Seeds, wrt: readonly Value[]): Pick<Accounts, 'gradient'>;
 }
 
 /** One node as its gradient rule sees it, with the means to add nodes. */
@@ -73,6 +78,26 @@ export class RuleContext extends Emitter {
     this.node.setOutput(i, made);
     this.workspace.infer(this.node);
     return made;
+  }
+  /**
+   * Differentiates plain nodes in place of this one: `build` adds them and gives what equals the node's outputs, as far
+   * as they are supported. What is computed on the way is computed once more, for the gradients.
+   */
+  instead(build: (e: Emitter) => readonly (Value | undefined)[]): void {
+    const { nodes } = this.workspace.graph;
+    const before = nodes.length;
+    const outputs = build(new Emitter(this.workspace, `${this.node.outputs[0]?.name ?? this.node.opType}_plain`));
+    const seeds = this.node.outputs.flatMap((_, i) => {
+      const [g, plain] = [this.grad(i), outputs[i]];
+      if (g && !plain) this.fail(`gradients of its output ${i} are not supported`);
+      return g && plain ? [[plain, g] as const] : [];
+    });
+    const wrt = new Set(this.node.inputs.filter((v): v is Value => v !== null && this.accounts.needs(v)));
+    const inner = this.accounts.through(nodes.slice(before), seeds, [...wrt]);
+    for (const v of wrt) {
+      const gradient = inner.gradient(v);
+      if (gradient) this.accounts.give(v, this.typedAs(gradient, v));
+    }
   }
 
   private describe(): string {
