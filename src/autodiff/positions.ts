@@ -89,3 +89,41 @@ function putDistinct(e: Emitter, g: Value, indices: Value, axis: number, like: V
   const source = e.op('ScatterElements', [behind, indices, positions(e, g, axis)], { axis: 0 });
   return e.op('Gather', [e.pad(g, pads), source], { axis });
 }
+
+/** The identity matrix with a row for each position along an axis of `v`, in its element type. */
+export function identityAlong(e: Emitter, v: Value, axis: number): Value {
+  const range = positions(e, v, axis);
+  return e.cast(e.op('Equal', [e.unsqueeze(range, [1]), e.unsqueeze(range, [0])]), e.elemTypeOf(v));
+}
+
+/** Σ_p g[…, p, …] · matrix[p, q] along one axis: the transpose of what multiplies that axis by a matrix [p, q]. */
+export function contract(e: Emitter, g: Value, matrix: Value, axis: number): Value {
+  const rank = e.rankOf(g);
+  const [at] = e.axes(g, [axis]);
+  // Next to last it is a row of each matrix already.
+  if (at === rank - 2) return e.op('MatMul', [e.transpose(matrix, [1, 0]), g]);
+  return axisBack(e, e.op('MatMul', [axisLast(e, g, at), matrix]), at);
+}
+
+/**
+ * Zeros of the shape of `like` but for the elements of `g`, each added along one axis at the position that the same
+ * element of `indices` names: the transpose of GatherElements.
+ * @param distinct that no position is named twice
+ */
+export function putElementsBack(
+  e: Emitter,
+  g: Value,
+  indices: Value,
+  axis: number,
+  like: Value,
+  distinct = false,
+): Value {
+  const [at] = e.axes(like, [axis]);
+  if (e.opset >= 16) return e.op('ScatterElements', [e.zerosLike(like), indices, g], { axis: at, reduction: 'add' });
+  if (distinct && e.opset >= 11) return e.op('ScatterElements', [e.zerosLike(like), indices, g], { axis: at });
+  if (e.shapeOf(indices)?.some((d, i) => i !== at && d !== e.dimOf(like, i)))
+    return e.fail('indices of part of the other axes need opset 16');
+  const last = e.rankOf(g);
+  const spread = e.mul(e.unsqueeze(g, [last]), e.cast(namedPositions(e, indices, like, at), e.elemTypeOf(g)));
+  return axisBack(e, e.reduceSum(spread, [at], false), at);
+}

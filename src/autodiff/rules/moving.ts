@@ -23,15 +23,14 @@ const concat: GradientRule = (c) => {
 
 /** Parts of `v` along an axis, as long as the axis is in each of `likes`. */
 function splitLike(c: RuleContext, v: Value, likes: readonly Value[], axis: number): Value[] {
-  if (likes.length === 1) return [v];
   const [at] = c.axes(v, [axis]);
   const sizes = likes.map((like) => c.dimOf(like, at));
   const known = sizes.every((d) => typeof d === 'number') ? sizes : undefined;
+  if (known) return c.split(v, known, at);
   if (c.opset >= 13) {
-    const lengths = known ? c.ints(known) : c.joinInts(likes.map((like) => c.dims(like, [at])));
+    const lengths = c.joinInts(likes.map((like) => c.dims(like, [at])));
     return c.ops('Split', [v, lengths], { axis: at }, likes.length);
   }
-  if (known) return c.ops('Split', [v], { axis: at, split: known }, likes.length);
   // Split takes no sizes that are known at run time only: slices from one bound to the next.
   if (c.opset < 10) return c.fail(`sizes along axis ${at} are unknown`);
   let start = c.ints([0]);
@@ -49,6 +48,26 @@ const split: GradientRule = (c) => {
   c.give(0, c.concat(parts, c.node.int('axis', 0)));
 };
 
+/** Blocks of depth spread over the plane, in either order of the axes; without a mode it is DCR. */
+const depthToSpace: GradientRule = (c) => {
+  const [x, g] = [c.input(0), c.grad()!];
+  const block = c.node.int('blocksize', 1);
+  if (c.node.string('mode', 'DCR') === 'DCR') return c.give(0, c.op('SpaceToDepth', [g], { blocksize: block }));
+  const size = c.ints([block]);
+  const pairs = [c.dims(g, [0, 1]), c.dims(x, [2]), size, c.dims(x, [3]), size];
+  const blocks = c.transpose(c.reshape(g, c.joinInts(pairs)), [0, 1, 3, 5, 2, 4]);
+  c.give(0, c.reshapeLike(blocks, x));
+};
+
+const spaceToDepth: GradientRule = (c) =>
+  c.give(0, c.op('DepthToSpace', [c.grad()!], { blocksize: c.node.int('blocksize', 1) }));
+
+/** Undoes itself. */
+const reverseSequence: GradientRule = (c) => {
+  const attributes = { batch_axis: c.node.int('batch_axis', 1), time_axis: c.node.int('time_axis', 0) };
+  c.give(0, c.op('ReverseSequence', [c.grad()!, c.input(1)], attributes));
+};
+
 export const movingRules: RuleTable = {
   Reshape: reshaped,
   Flatten: reshaped,
@@ -57,4 +76,7 @@ export const movingRules: RuleTable = {
   Transpose: transpose,
   Concat: concat,
   Split: split,
+  DepthToSpace: depthToSpace,
+  SpaceToDepth: spaceToDepth,
+  ReverseSequence: reverseSequence,
 };

@@ -133,7 +133,7 @@ const lessOne = (c: RuleContext, v: Value) => c.sub(c.scalar(1, v), v);
 const square = (c: RuleContext, v: Value) => c.mul(v, v);
 
 /** −1, 0 or 1. */
-function sign(c: RuleContext, x: Value): Value {
+export function sign(c: RuleContext, x: Value): Value {
   if (c.opset >= 9) return c.op('Sign', [x]);
   const zero = c.scalar(0, x);
   return c.sub(c.cast(c.greater(x, zero), c.elemTypeOf(x)), c.cast(c.less(x, zero), c.elemTypeOf(x)));

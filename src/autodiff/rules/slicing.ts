@@ -3,7 +3,7 @@ import { DataType } from '../../onnx/data-type.ts';
 import { positions, putAt, putBack } from '../positions.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 
-/** Slices along axes: the gradient goes back to where they were taken, zeros to the rest. */
+/** Ops that keep a part: the gradient goes back to where it was taken, zeros to the rest. */
 
 /** One axis of a Slice; bounds that are known at run time only are vectors of one int64. */
 interface Cut {
@@ -79,4 +79,19 @@ const slice: GradientRule = (c) => {
   c.give(0, g);
 };
 
-export const slicingRules: RuleTable = { Slice: slice };
+/** Positions where the condition holds, along an axis or of all elements in a row. */
+const compress: GradientRule = (c) => {
+  const x = c.input(0);
+  const axis = c.node.int('axis');
+  const taken = c.squeeze(c.op('NonZero', [c.input(1)]), [0]);
+  if (axis !== undefined) return c.give(0, putBack(c, c.grad()!, taken, axis, x, true));
+  c.give(0, c.reshapeLike(putBack(c, c.grad()!, taken, 0, c.reshape(x, [-1]), true), x));
+};
+
+/** The part above or below a diagonal. */
+const triangle: GradientRule = (c) => {
+  const inputs = c.has(1) ? [c.grad()!, c.input(1)] : [c.grad()!];
+  c.give(0, c.op('Trilu', inputs, { upper: c.node.int('upper', 1) }));
+};
+
+export const slicingRules: RuleTable = { Slice: slice, Compress: compress, Trilu: triangle };

@@ -1,5 +1,7 @@
+import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../../../src/graph/ir.ts';
+import { DataType } from '../../../src/onnx/data-type.ts';
 import { builder } from '../../support/build.ts';
 import { checkGradient } from '../../support/gradients.ts';
 
@@ -71,5 +73,32 @@ describe('Split', () => {
     const x = b.input('x', ['N', 5]);
     const parts = b.nodes('Split', [x], { axis: -1, num_outputs: 3 }, 3);
     await checkGradient(b.model, [parts[1], parts[2]], [x]);
+  });
+});
+
+describe('DepthToSpace and SpaceToDepth', () => {
+  it.each([7, 11, 13])('opset %i', async (opset) => {
+    const b = builder({ opset });
+    const x = b.input('x', ['N', 8, 'H', 4]);
+    const values = [
+      b.op('DepthToSpace', [x], { blocksize: 2 }),
+      b.op('SpaceToDepth', [x], { blocksize: 2 }),
+      ...(opset >= 11 ? [b.op('DepthToSpace', [x], { blocksize: 2, mode: 'CRD' })] : []),
+    ];
+    await checkGradient(b.model, values, [x], { dims: { H: 2 } });
+  });
+});
+
+describe('ReverseSequence', () => {
+  it.each([
+    [1, 0],
+    [0, 1],
+  ])('batch axis %i', async (batch, time) => {
+    const b = builder();
+    const x = b.input('x', batch ? [4, 'N', 3] : ['N', 4, 3]);
+    const lengths = b.input('lengths', ['N'], DataType.INT64);
+    const y = b.op('ReverseSequence', [x, lengths], { batch_axis: batch, time_axis: time });
+    const feeds = { lengths: new ort.Tensor('int64', [3n, 2n], [2]) };
+    await checkGradient(b.model, y, [x], { feeds, dims: { N: 2 } });
   });
 });

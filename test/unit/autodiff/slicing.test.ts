@@ -1,3 +1,4 @@
+import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import type { Dim } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
@@ -77,5 +78,29 @@ describe('Slice', () => {
     const length = b.op('Cast', [b.op('Shape', [y], { start: 1, end: 2 })], { to: DataType.INT32 });
     const cut = b.op('Slice', [x, b.op('Sub', [length, length]), length, b.op('Div', [length, length])]);
     await checkGradient(b.model, cut, [x], { dims: { T: 5, U: 3 } });
+  });
+});
+
+describe('Compress', () => {
+  it.each([11, 13, 18])('opset %i', async (opset) => {
+    const b = builder({ opset });
+    const x = b.input('x', ['N', 4]);
+    const open = b.input('open', ['K'], DataType.BOOL);
+    const feeds = { open: new ort.Tensor('bool', [true, false, true], [3]) };
+    const values = [b.op('Compress', [x, open], { axis: -1 }), b.op('Compress', [x, open])];
+    await checkGradient(b.model, values, [x], { feeds });
+  });
+});
+
+describe('Trilu', () => {
+  it('above and below diagonals', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 3, 4]);
+    const values = [
+      b.op('Trilu', [x]),
+      b.op('Trilu', [x, b.ints([1], [])], { upper: 0 }),
+      b.op('Trilu', [x, b.ints([-1], [])], { upper: 1 }),
+    ];
+    await checkGradient(b.model, values, [x]);
   });
 });
