@@ -27,19 +27,28 @@ export function emitterFor(model: Model, stem: string): Emitter {
  * @param labels whole numbers, one for each position: the output's shape without the class axis, or as many in another
  * shape; the result of reduction 'none' has the former
  * @param ignore labels that do not count, neither in the sum nor in the mean
+ * @param smoothing share of every label that is spread over all classes alike (Szegedy et al., Rethinking the Inception
+ * architecture, CVPR 2016), as in torch
  */
 export function crossEntropy(
   e: Emitter,
   output: Value,
   labels: Value,
-  { reading = 'logits', classAxis = 1, reduction = 'mean', ignore }: OutputLayout & { ignore?: number } = {},
+  {
+    reading = 'logits',
+    classAxis = 1,
+    reduction = 'mean',
+    ignore,
+    smoothing = 0,
+  }: OutputLayout & { ignore?: number; smoothing?: number } = {},
 ): Value {
   const logs = logDistribution(e, output, reading, classAxis);
   const last = e.rankOf(logs) - 1;
   const positions = Array.from({ length: last }, (_, i) => i);
   const same = e.rankOf(labels) === last;
   const answers = same ? labels : e.reshape(labels, e.dims(logs, positions));
-  const losses = e.neg(e.reduceSum(e.keep(isClass(e, answers, logs, last), logs), [last], false));
+  const own = e.neg(e.reduceSum(e.keep(isClass(e, answers, logs, last), logs), [last], false));
+  const losses = smoothing === 0 ? own : blend(e, own, e.neg(e.reduceMean(logs, [last], false)), smoothing);
   if (ignore === undefined) return reduced(e, losses, reduction);
   const counts = e.not(e.op('Equal', [answers, e.numbers([ignore], [], e.elemTypeOf(answers))]));
   const kept = e.keep(counts, losses);
@@ -50,7 +59,7 @@ export function crossEntropy(
 /**
  * Kullback-Leibler divergence from a reference distribution to the output's, Σ p·(log p − log q), for each position.
  * @param reference log p, classes along the last axis; two of them for binary readings
- * @param temperature divides logits before the softmax; the loss is multiplied by its square, so that gradients keep
+ * @param temperature divides the logits before the softmax; the loss is multiplied by its square, so that gradients keep
  * their size (Hinton, Vinyals, Dean: Distilling the knowledge in a neural network, 2015). The reference has been
  * softened by its maker.
  */
@@ -65,12 +74,31 @@ export function divergence(
     temperature = 1,
   }: OutputLayout & { temperature?: number } = {},
 ): Value {
-  const softened = temperature === 1 ? output : e.scale(precise(e, output), 1 / temperature);
-  const logs = logDistribution(e, softened, reading, classAxis);
+  const logs = softDistribution(e, output, temperature, { reading, classAxis });
   const p = precise(e, reference);
   const terms = e.mul(e.op('Exp', [p]), e.sub(p, logs));
   const losses = e.reduceSum(terms, [e.rankOf(logs) - 1], false);
   return reduced(e, e.scale(losses, temperature ** 2), reduction);
+}
+
+/** Log-probabilities at a temperature, classes along the last axis: of logits that were divided by it. */
+export function softDistribution(
+  e: Emitter,
+  output: Value,
+  temperature: number,
+  { reading = 'logits', classAxis = 1 }: OutputLayout = {},
+): Value {
+  if (temperature === 1) return logDistribution(e, output, reading, classAxis);
+  if (reading === 'logits' || reading === 'binary-logit')
+    return logDistribution(e, e.scale(precise(e, output), 1 / temperature), reading, classAxis);
+  // Log-probabilities are logits too.
+  const logs = e.scale(logDistribution(e, output, reading, classAxis), 1 / temperature);
+  return e.op('LogSoftmax', [logs], { axis: e.rankOf(logs) - 1 });
+}
+
+/** (1 − share)·a + share·b. */
+export function blend(e: Emitter, a: Value, b: Value, share: number): Value {
+  return e.add(e.scale(a, 1 - share), e.scale(b, share));
 }
 
 /** Squared error, of every element. */

@@ -1,7 +1,7 @@
 import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { addGradients } from '../../../src/autodiff/gradient.ts';
-import { crossEntropy, divergence, emitterFor, squaredError } from '../../../src/autodiff/losses.ts';
+import { crossEntropy, divergence, emitterFor, softDistribution, squaredError } from '../../../src/autodiff/losses.ts';
 import type { Dim, Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';
@@ -49,6 +49,15 @@ describe('cross-entropy', () => {
     expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(mean(EACH), 5);
     const { compared } = await checkGradient(m.b.model, loss, [m.x], { feeds });
     expect(compared).toBe(12);
+  });
+
+  it('with smoothed labels: the mean over classes counts by their share', async () => {
+    const feeds = { x: floats(ROWS.flat(), [4, 3]), y: ints([2, -100, 0, 1], [4]) };
+    const m = model(13, ['N', 3], ['N']);
+    const loss = crossEntropy(m.e, m.x, m.y, { smoothing: 0.3, ignore: -100 });
+    const each = EACH.map((own, i) => 0.7 * own - 0.3 * mean(LOGS[i]));
+    expect((await valueOf(m, loss, feeds))[0]).toBeCloseTo(mean([each[0], each[2], each[3]]), 5);
+    await checkGradient(m.b.model, loss, [m.x], { feeds });
   });
 
   it('of every position, as a sum, and with labels that do not count', async () => {
@@ -133,6 +142,26 @@ describe('divergence from a reference', () => {
     const result = await runOutputs(b.model, [loss], feeds);
     expect((result[loss.name].data as Float32Array)[0]).toBeCloseTo(mean(rows), 5);
     await checkGradient(b.model, loss, [x], { feeds });
+  });
+});
+
+describe('a distribution at a temperature', () => {
+  const sigmoid = (v: number) => 1 / (1 + Math.exp(-v));
+  it.each([
+    ['logits', ROWS.flat(), 3],
+    ['probabilities', LOGS.flat().map(Math.exp), 3],
+    ['log-probabilities', LOGS.flat(), 3],
+    ['binary-logit', ROWS.flat(), 2],
+    ['binary-probability', ROWS.flat().map(sigmoid), 2],
+  ] as const)('is that of the logits, read as %s', async (reading, values, classes) => {
+    const b = builder();
+    const x = b.input('x', ['N', 3]);
+    const soft = softDistribution(emitterFor(b.model, 'loss'), x, 2.5, { reading });
+    const rows = classes === 3 ? ROWS : ROWS.flat().map((z) => [0, z]);
+    const wanted = rows.flatMap((row) => logSoftmax(row.map((v) => v / 2.5)));
+    const out = (await runOutputs(b.model, [soft], { x: floats([...values], [4, 3]) }))[soft.name];
+    expect(out.dims.at(-1)).toBe(classes);
+    (out.data as Float32Array).forEach((v, i) => expect(v).toBeCloseTo(wanted[i], 5));
   });
 });
 
