@@ -90,6 +90,7 @@ export function bindArrays(
       sampleShape: fit.sampleShape,
       data: fit.data,
       dataType,
+      ...(array.columns ? { columns: array.columns } : {}),
     });
   }
   if (samples === undefined)

@@ -24,6 +24,8 @@ export interface DatasetInput {
   kind: InputKind;
   /** rows: shape without the batch axis. whole: the whole shape. constant: the shape at batch 1. */
   sampleShape: number[];
+  /** Names of the columns of a table that became one matrix. */
+  columns?: readonly string[];
 }
 
 /** Samples for a model, ready to feed. Immutable; subsets share the memory. */

@@ -110,5 +110,5 @@ export function joinColumns(columns: readonly NamedArray[], name: string): Named
   columns.forEach((column, c) => {
     for (let r = 0; r < rows; r++) data[r * columns.length + c] = (column.data as Float64Array)[r];
   });
-  return { name, dims: [rows, columns.length], type: 'float64', data };
+  return { name, dims: [rows, columns.length], type: 'float64', data, columns: columns.map((c) => c.name) };
 }

@@ -14,6 +14,8 @@ export interface NamedArray {
   dims: number[];
   type: HostType | 'string';
   data: TypedArray | string[];
+  /** Names along the last axis, where it was made of columns of a table. */
+  columns?: string[];
 }
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // \x93NUMPY
