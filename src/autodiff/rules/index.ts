@@ -1,6 +1,6 @@
 import { activationRules } from './activations.ts';
-import { convolutionRules } from './convolution.ts';
 import { attentionRules } from './attention.ts';
+import { convolutionRules } from './convolution.ts';
 import { indexingRules } from './indexing.ts';
 import { matrixRules } from './matrix.ts';
 import { movingRules } from './moving.ts';
@@ -8,6 +8,7 @@ import { normalisationRules } from './normalisation.ts';
 import { pointwiseRules } from './pointwise.ts';
 import { poolingRules } from './pooling.ts';
 import { quantisedRules } from './quantised.ts';
+import { recurrentRules } from './recurrent.ts';
 import { reducingRules } from './reducing.ts';
 import { resizingRules } from './resizing.ts';
 import type { GradientRule } from './rule.ts';
@@ -30,6 +31,7 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...indexingRules,
     ...reducingRules,
     ...attentionRules,
+    ...recurrentRules,
     ...resizingRules,
   }),
 );
