@@ -1,6 +1,15 @@
 import type { Value } from '../../graph/ir.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
-import { coveredEnd, spatial, spatialAxes, spread, windowOf, type Window } from './window.ts';
+import {
+  coveredEnd,
+  spatial,
+  spatialAxes,
+  spread,
+  transposedWindowOf,
+  weightDims,
+  windowOf,
+  type Window,
+} from './window.ts';
 
 /**
  * Convolutions of any number of spatial axes. Y = X ∗ W is linear in both: dX spreads dY with the kernel (a transposed
@@ -12,42 +21,6 @@ const MANY_CHANNELS = 16;
 
 /** An end of a slice beyond every size. */
 const FAR = 2 ** 31 - 1;
-
-/** Sizes of W: [channels out, channels in of each group, …kernel], or in and out swapped (ConvTranspose). */
-function weightDims(c: RuleContext, w: Value): number[] {
-  return w.staticShape ?? c.fail(`the sizes of its weights "${w.name}" are unknown`);
-}
-
-/** dX of a convolution with the weights w. */
-function dataGradient(c: RuleContext, g: Value, w: Value, window: Window, group: number, x: Value): Value {
-  const begin = window.extent.map((e, i) => e - 1 - window.begin[i]);
-  const end = window.extent.map((e, i) => e - 1 - window.end[i]);
-  const plain = window.strides.every((s) => s === 1) && [...begin, ...end].every((p) => p >= 0);
-  if (!plain) return spread(c, g, w, window, group, x);
-  // With a stride of 1 a convolution with the kernel turned round is the same and faster, by far when depthwise.
-  return c.op('Conv', [g, turned(c, w, group)], {
-    group,
-    kernel_shape: window.kernel,
-    dilations: window.dilations,
-    pads: [...begin, ...end],
-  });
-}
-
-/** The weights with every spatial axis reversed and channels in and out swapped within each group. */
-function turned(c: RuleContext, w: Value, group: number): Value {
-  const [out, inner, ...kernel] = weightDims(c, w);
-  let v = w;
-  kernel.forEach((k, i) => {
-    const reversed = Array.from({ length: k }, (_, j) => k - 1 - j);
-    if (k > 1) v = c.op('Gather', [v, c.ints(reversed)], { axis: i + 2 });
-  });
-  const each = out / group;
-  if (each === 1 && inner === 1) return v;
-  const rest = kernel.map((_, i) => i);
-  if (group === 1) return c.transpose(v, [1, 0, ...rest.map((i) => i + 2)]);
-  const swapped = c.transpose(c.reshape(v, [group, each, inner, ...kernel]), [0, 2, 1, ...rest.map((i) => i + 3)]);
-  return c.reshape(swapped, [group * inner, each, ...kernel]);
-}
 
 /** dW of a convolution of x, of the sizes `dims`, where its output has the gradient g. */
 function kernelGradient(c: RuleContext, x: Value, g: Value, window: Window, group: number, dims: number[]): Value {
@@ -80,8 +53,12 @@ function kernelByProducts(c: RuleContext, x: Value, g: Value, window: Window, gr
 
 /** x with its padding, ending where the last window ends if that is known. */
 function padded(c: RuleContext, x: Value, g: Value, window: Window): Value {
-  const ends = coveredEnd(c, window, x, g).map((e, i) => e ?? window.end[i]);
-  return c.pad(x, [0, 0, ...window.begin, 0, 0, ...ends]);
+  return c.pad(x, [0, 0, ...window.begin, 0, 0, ...behind(c, x, g, window)]);
+}
+
+/** Padding behind x: up to the last window where its end is known. */
+function behind(c: RuleContext, x: Value, g: Value, window: Window): number[] {
+  return coveredEnd(c, window, x, g).map((e, i) => e ?? window.end[i]);
 }
 
 /** The elements of the padded input that one element of the kernel meets, one for each window. */
@@ -120,7 +97,7 @@ function kernelByConvolution(c: RuleContext, x: Value, g: Value, window: Window,
     group,
     strides: window.dilations,
     dilations: window.strides,
-    pads: [...window.begin, ...window.end],
+    pads: [...window.begin, ...behind(c, x, g, window).map((e) => Math.max(0, e))],
   });
   return c.transpose(firstElements(c, found, kernel), [1, 0, ...axes]);
 }
@@ -142,11 +119,33 @@ const conv: GradientRule = (c) => {
   const group = c.node.int('group', 1);
   const dims = weightDims(c, w);
   const window = windowOf(c, dims.slice(2), x);
-  if (c.needs(0)) c.give(0, dataGradient(c, g, w, window, group, x));
+  if (c.needs(0)) c.give(0, spread(c, g, w, window, group, x));
   if (c.needs(1)) c.give(1, kernelGradient(c, x, g, window, group, dims));
+  if (c.needs(2)) c.give(2, biasGradient(c, g));
+};
+
+/** Y spreads X with the kernel: dX is a convolution of dY, and dW that of a convolution from Y to X. */
+const convTranspose: GradientRule = (c) => {
+  const [x, w, g] = [c.input(0), c.input(1), c.grad()!];
+  const group = c.node.int('group', 1);
+  const dims = weightDims(c, w);
+  const window = transposedWindowOf(c, dims.slice(2), x);
+  if (c.needs(0)) {
+    const ends = behind(c, g, x, window);
+    const found = c.op('Conv', [g, w], {
+      group,
+      kernel_shape: window.kernel,
+      strides: window.strides,
+      dilations: window.dilations,
+      pads: [...window.begin, ...ends.map((e) => Math.max(0, e))],
+    });
+    c.give(0, found);
+  }
+  if (c.needs(1)) c.give(1, kernelGradient(c, g, x, window, group, dims));
   if (c.needs(2)) c.give(2, biasGradient(c, g));
 };
 
 export const convolutionRules: RuleTable = {
   Conv: conv,
+  ConvTranspose: convTranspose,
 };

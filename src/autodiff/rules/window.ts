@@ -8,7 +8,7 @@ export interface Window {
   dilations: readonly number[];
   /** Padding in front. */
   begin: readonly number[];
-  /** Padding behind, as stated: with ceil_mode the last window may need more. */
+  /** Padding behind, as stated: with ceil_mode the last window may need more. Negative where no window comes. */
   end: readonly number[];
   /** How much of an axis a window covers: (kernel − 1) · dilation + 1. */
   extent: readonly number[];
@@ -35,6 +35,34 @@ export function windowOf(c: RuleContext, kernel: readonly number[], input: Value
     pads = autoPad === 'SAME_UPPER' ? [...less, ...more] : [...more, ...less];
   }
   return { kernel, strides, dilations, begin: pads.slice(0, n), end: pads.slice(n), extent, ceil };
+}
+
+/** The window of a ConvTranspose from `x`, sliding over its result. */
+export function transposedWindowOf(c: RuleContext, kernel: readonly number[], x: Value): Window {
+  const { node } = c;
+  const n = kernel.length;
+  const strides = node.ints('strides', Array<number>(n).fill(1))!;
+  const dilations = node.ints('dilations', Array<number>(n).fill(1))!;
+  const extra = node.ints('output_padding', Array<number>(n).fill(0))!;
+  const extent = kernel.map((k, i) => (k - 1) * dilations[i] + 1);
+  const autoPad = node.string('auto_pad', 'NOTSET');
+  const given = node.ints('output_shape')?.slice(-n);
+  const made = { kernel, strides, dilations, extent, ceil: false };
+  if (!given && !autoPad.startsWith('SAME')) {
+    const none = autoPad === 'VALID' || !node.attributes.has('pads');
+    const pads = none ? Array<number>(2 * n).fill(0) : node.ints('pads')!;
+    return { ...made, begin: pads.slice(0, n), end: pads.slice(n).map((p, i) => p - extra[i]) };
+  }
+  const sizes = spatial(c, x);
+  const total = extent.map((e, i) => {
+    const [size, stride] = [sizes[i], strides[i]];
+    if (!given) return e + extra[i] - stride;
+    if (typeof size !== 'number') return c.fail('its padding depends on sizes that are known when it runs only');
+    return (size - 1) * stride + e + extra[i] - given[i];
+  });
+  const less = total.map((t) => Math.floor(Math.max(0, t) / 2));
+  const begin = autoPad === 'SAME_UPPER' ? less : total.map((t, i) => Math.max(0, t) - less[i]);
+  return { ...made, begin, end: total.map((t, i) => t - begin[i] - extra[i]) };
 }
 
 function samePadding(c: RuleContext, size: Dim, stride: number, extent: number): number {
@@ -72,26 +100,61 @@ export function coveredEnd(c: RuleContext, w: Window, input: Value, output: Valu
 /**
  * The transposed convolution of g (one element for each window) with the kernel w, of the spatial sizes of `like`, over
  * which the windows slid: the gradient of that.
+ * @param w [channels of g, channels of the result in each group, …kernel]
  */
 export function spread(c: RuleContext, g: Value, w: Value, window: Window, group: number, like: Value): Value {
   const ends = coveredEnd(c, window, like, g);
-  const unsure = ends.includes(undefined);
-  const padding = ends.map((e, i) => (e === undefined ? window.strides[i] - 1 : Math.max(0, -e)));
+  const begin = window.extent.map((e, i) => e - 1 - window.begin[i]);
+  const end = window.extent.map((e, i) => e - 1 - (ends[i] ?? NaN));
+  if (window.strides.some((s) => s !== 1) || ![...begin, ...end].every((p) => p >= 0))
+    return spreadApart(c, g, w, window, group, like);
+  // With a stride of 1 a convolution with the kernel turned round is the same and faster, by far when depthwise.
+  return c.op('Conv', [g, turned(c, w, group)], {
+    group,
+    kernel_shape: window.kernel,
+    dilations: window.dilations,
+    pads: [...begin, ...end],
+  });
+}
+
+function spreadApart(c: RuleContext, g: Value, w: Value, window: Window, group: number, like: Value): Value {
+  const ends = coveredEnd(c, window, like, g);
   const full = c.op('ConvTranspose', [g, w], {
     group,
     kernel_shape: window.kernel,
     strides: window.strides,
     dilations: window.dilations,
     pads: [...window.begin, ...ends.map((e) => Math.max(0, e ?? 0))],
-    output_padding: padding,
+    output_padding: ends.map((e, i) => (e === undefined ? window.strides[i] - 1 : Math.max(0, -e))),
   });
-  return unsure ? cropTo(c, full, like) : full;
+  return ends.includes(undefined) ? cropTo(c, full, like) : full;
+}
+
+/** The weights with every spatial axis reversed and channels in and out swapped within each group. */
+function turned(c: RuleContext, w: Value, group: number): Value {
+  const [out, inner, ...kernel] = weightDims(c, w);
+  let v = w;
+  kernel.forEach((k, i) => {
+    const reversed = Array.from({ length: k }, (_, j) => k - 1 - j);
+    if (k > 1) v = c.op('Gather', [v, c.ints(reversed)], { axis: i + 2 });
+  });
+  const each = out / group;
+  if (each === 1 && inner === 1) return v;
+  const rest = kernel.map((_, i) => i);
+  if (group === 1) return c.transpose(v, [1, 0, ...rest.map((i) => i + 2)]);
+  const swapped = c.transpose(c.reshape(v, [group, each, inner, ...kernel]), [0, 2, 1, ...rest.map((i) => i + 3)]);
+  return c.reshape(swapped, [group * inner, each, ...kernel]);
+}
+
+/** Sizes of the weights of a convolution: [channels, channels of each group, …kernel]. */
+export function weightDims(c: RuleContext, w: Value): number[] {
+  return w.staticShape ?? c.fail(`the sizes of its weights "${w.name}" are unknown`);
 }
 
 /** The first elements of each spatial axis, as many as `like` has. */
 function cropTo(c: RuleContext, v: Value, like: Value): Value {
-  if (c.opset < 10) return c.fail('sizes that are known when it runs only need opset 10');
   const axes = spatialAxes(c, like);
+  if (c.opset < 10) return c.fail('sizes that are known when it runs only need opset 10');
   const cropped = c.op('Slice', [v, c.ints(axes.map(() => 0)), c.dims(like, axes), c.ints(axes)]);
   cropped.type = {
     kind: 'tensor',

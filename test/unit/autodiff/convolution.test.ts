@@ -115,3 +115,75 @@ describe('Conv', () => {
     expect(compared).toBeGreaterThan(20);
   });
 });
+
+describe('ConvTranspose', () => {
+  const cases: Case[] = [
+    { title: 'a stride', x: ['N', 3, 3, 4], w: [3, 2, 3, 3], attrs: { strides: [2, 2], pads: [1, 1, 1, 1] } },
+    { title: 'no stride', x: ['N', 3, 3, 4], w: [3, 2, 2, 3], attrs: { pads: [1, 0, 0, 1] } },
+    { title: '2 × 2', x: ['N', 3, 3, 4], w: [3, 2, 2, 2], attrs: { strides: [2, 2] } },
+    {
+      title: 'output_padding',
+      x: ['N', 3, 3, 4],
+      w: [3, 2, 3, 3],
+      attrs: { strides: [2, 3], pads: [1, 1, 1, 1], output_padding: [1, 2] },
+    },
+    {
+      title: 'groups and dilations',
+      x: ['N', 4, 3, 4],
+      w: [4, 3, 3, 2],
+      attrs: { group: 2, strides: [2, 1], dilations: [2, 3], pads: [1, 0, 2, 1] },
+    },
+    {
+      title: 'depthwise',
+      x: ['N', 3, 3, 4],
+      w: [3, 1, 4, 4],
+      attrs: { group: 3, strides: [2, 2], pads: [1, 1, 1, 1] },
+    },
+    { title: 'output_shape', x: ['N', 3, 3, 4], w: [3, 2, 3, 3], attrs: { strides: [2, 2], output_shape: [6, 8] } },
+    {
+      title: 'a larger output_shape',
+      x: ['N', 3, 3, 4],
+      w: [3, 2, 2, 2],
+      attrs: { strides: [2, 3], output_shape: [6, 12] },
+    },
+    {
+      title: 'output_shape, SAME_UPPER',
+      x: ['N', 3, 3, 4],
+      w: [3, 2, 3, 4],
+      attrs: { strides: [2, 2], output_shape: [6, 7], auto_pad: 'SAME_UPPER' },
+    },
+    { title: 'SAME_UPPER', x: ['N', 3, 3, 4], w: [3, 2, 3, 4], attrs: { strides: [2, 2], auto_pad: 'SAME_UPPER' } },
+    { title: 'SAME_LOWER', x: ['N', 3, 3, 4], w: [3, 2, 3, 4], attrs: { strides: [2, 1], auto_pad: 'SAME_LOWER' } },
+    { title: 'VALID', x: ['N', 3, 3, 4], w: [3, 2, 3, 4], attrs: { strides: [2, 1], auto_pad: 'VALID' } },
+    {
+      title: 'many channels',
+      x: ['N', 32, 2, 3],
+      w: [32, 16, 2, 3],
+      attrs: { group: 2, strides: [2, 2], pads: [0, 1, 0, 1] },
+    },
+    { title: 'one axis', x: ['N', 2, 5], w: [2, 3, 4], attrs: { strides: [2], pads: [1, 1] } },
+    { title: 'one axis, groups', x: ['N', 4, 5], w: [4, 1, 4], attrs: { group: 4, strides: [2], dilations: [2] } },
+    {
+      title: 'three axes',
+      x: ['N', 2, 2, 3, 2],
+      w: [2, 3, 2, 3, 2],
+      attrs: { strides: [2, 2, 1], pads: [0, 1, 0, 0, 1, 1], output_padding: [1, 0, 0] },
+    },
+    {
+      title: 'three axes, groups',
+      x: ['N', 4, 2, 3, 2],
+      w: [4, 1, 2, 3, 2],
+      attrs: { group: 2, dilations: [2, 1, 1] },
+    },
+    {
+      title: 'unknown sizes',
+      x: ['N', 3, 'H', 'W'],
+      w: [3, 2, 3, 3],
+      attrs: { strides: [2, 3], pads: [1, 1, 1, 1], output_padding: [1, 2] },
+      dims: { H: 3, W: 4 },
+    },
+    { title: 'opset 9', x: ['N', 3, 3, 4], w: [3, 2, 3, 3], attrs: { strides: [2, 2], pads: [1, 1, 1, 1] }, opset: 9 },
+    { title: 'opset 7', x: ['N', 16, 3, 4], w: [16, 16, 3, 3], attrs: { strides: [2, 2] }, opset: 7 },
+  ];
+  it.each(cases)('$title', (given) => check('ConvTranspose', given));
+});
