@@ -23,8 +23,8 @@ def numbers(tensor):
 
 
 def case(op, opset, attributes, inputs, function, name=""):
-    """`function` gives the node's outputs (those that are checked, in order) from its inputs."""
-    leaves = {n: t.double().requires_grad_() for n, t in inputs.items()}
+    """`function` gives the node's outputs, in order, from its inputs but those left out, which are None."""
+    leaves = {n: t.double().requires_grad_() for n, t in inputs.items() if t is not None}
     outputs = function(*leaves.values())
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     seeds = [torch.randn(o.shape, dtype=torch.float64).float().double() for o in outputs]
@@ -34,7 +34,7 @@ def case(op, opset, attributes, inputs, function, name=""):
         "name": name,
         "opset": opset,
         "attributes": attributes,
-        "inputs": {n: numbers(t) for n, t in leaves.items()},
+        "inputs": {n: numbers(leaves[n]) if n in leaves else None for n in inputs},
         "outputs": [numbers(o) for o in outputs],
         "seeds": [numbers(s) for s in seeds],
         "gradients": {n: numbers(t.grad) for n, t in leaves.items() if t.grad is not None},

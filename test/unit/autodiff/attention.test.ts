@@ -4,6 +4,7 @@ import { addVectorJacobianProducts } from '../../../src/autodiff/gradient.ts';
 import type { Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { builder, type Attrs, type Builder } from '../../support/build.ts';
+import { checkGolden, goldenOps } from '../../support/golden-ops.ts';
 import { checkGradient, type GradientCheck } from '../../support/gradients.ts';
 
 const bools = (values: readonly unknown[], dims: number[]) =>
@@ -98,4 +99,10 @@ describe('ai.onnx Attention', () => {
     const seeds = new Map([[outputs[3], b.input('seed', ['N', 2, 3, 4])]]);
     expect(() => addVectorJacobianProducts(b.model, seeds, b.graph.inputs.slice(0, 1))).toThrow(/output 3/);
   });
+});
+
+describe('gradients by torch.autograd', () => {
+  it.each(goldenOps('attention').map((g) => [`${g.op} ${g.name}`, g] as const))('%s', (_, golden) =>
+    checkGolden(golden),
+  );
 });

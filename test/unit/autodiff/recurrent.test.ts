@@ -4,6 +4,7 @@ import { addVectorJacobianProducts } from '../../../src/autodiff/gradient.ts';
 import type { Dim, Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { builder, type Attrs, type Builder } from '../../support/build.ts';
+import { checkGolden, goldenOps } from '../../support/golden-ops.ts';
 import { checkGradient } from '../../support/gradients.ts';
 
 const GATES: Record<string, number> = { LSTM: 4, GRU: 3, RNN: 1 };
@@ -93,4 +94,10 @@ describe('recurrent layers', () => {
     const seeds = new Map([[outputs[0], b.input('seed', [4, 1, 'N', HIDDEN])]]);
     expect(() => addVectorJacobianProducts(b.model, seeds, [b.graph.inputs[0]])).toThrow(reason);
   });
+});
+
+describe('gradients by torch.autograd', () => {
+  it.each(goldenOps('recurrent').map((g) => [`${g.op} ${g.name}`, g] as const))('%s', (_, golden) =>
+    checkGolden(golden),
+  );
 });
