@@ -1,6 +1,5 @@
 import { SecateurError } from '../../errors.ts';
 import type { DeviceName } from '../../formats.ts';
-import { RunningVector } from '../../math/statistics.ts';
 import { float32Tensor, toFloat32, type HostTensor } from '../../runtime/host-tensor.ts';
 import { createSession, type Session } from '../../runtime/session.ts';
 import type { Structure } from '../../units/types.ts';
@@ -9,16 +8,7 @@ import { checkSignal } from '../coalitions/sums.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { batchedGraph, singleGraph, type GradientGraph } from './gradient-graph.ts';
 import type { SampleLoss } from './sample-loss.ts';
-
-/** Means over samples of what is made of g = ∂loss/∂gate, one number for each unit, with their standard errors. */
-export interface GateMoments {
-  /** |g|; of several draws of a sample their mean. */
-  absolute: RunningVector;
-  /** g², draws weighted as the loss says. */
-  square: RunningVector;
-  /** g */
-  signed: RunningVector;
-}
+import { SampleSums, type GateMoments } from './sample-sums.ts';
 
 export interface GateGradientOptions {
   device: DeviceName;
@@ -32,7 +22,7 @@ export interface GateGradientOptions {
 export interface GateGradients {
   /** By group, for all groups that have derivatives. */
   moments: Map<string, GateMoments>;
-  /** Why other groups have none. */
+  /** Why other groups have none: errors 'unsupported' that name the operator without a gradient rule. */
   failures: Map<string, SecateurError>;
   /** Sentences for the result. */
   notes: string[];
@@ -50,8 +40,7 @@ const BACKWARD = 1.5;
  * backward pass over the data: ∂loss/∂gate = Σ a·∂loss/∂a over the positions of a unit's activation a. Only moments over
  * the samples are kept. Groups whose gates take one row at a time have passes of their own, a sample at a time.
  * @param loss opened for the same data
- * @throws SecateurError 'unsupported' naming the operator, where no group has derivatives; 'cancelled' between two runs;
- * 'runtime'
+ * @throws SecateurError 'cancelled' between two runs; 'runtime'
  */
 export async function gateGradients(
   structure: Structure,
@@ -61,19 +50,18 @@ export async function gateGradients(
   options: GateGradientOptions,
 ): Promise<GateGradients> {
   const { device, signal, onProgress } = options;
-  const { able, failures } = differentiable(structure, groupIds, loss);
   const problem = await samplesProblem(structure, dataset, loss.outputs, device);
   checkSignal(signal);
+  const build = (ids: readonly string[]): Graphs => graphsOf(structure, ids, dataset, loss, problem === undefined);
+  const { graphs, failures } = differentiable(groupIds, build);
+  const { many, single, left } = graphs;
   const notes: string[] = [];
-  const { graph: many, left } =
-    problem === undefined ? batchedGraph(structure, able, loss, sampleShapes(dataset)) : { left: [...able] };
   if (problem !== undefined) notes.push(`Gradients are taken sample by sample: ${problem.reason}.`);
   else if (left.length > 0) notes.push(`Gradients of ${left.join(', ')} are taken sample by sample.`);
   const passes: Pass[] = [];
   if (many) passes.push({ graph: many, batches: batchesOf(dataset, rowsOf(many, options)), single: false });
-  if (left.length > 0)
-    passes.push({ graph: singleGraph(structure, left, loss), batches: dataset.batches(null, 1), single: true });
-  const sizes = new Map(able.map((id) => [id, structure.groups.find((g) => g.id === id)!.size]));
+  if (single) passes.push({ graph: single, batches: dataset.batches(null, 1), single: true });
+  const sizes = new Map(structure.groups.map((g) => [g.id, g.size]));
   const planned = passes.reduce((sum, p) => sum + p.batches.length * loss.draws, 0);
   const moments = new Map<string, GateMoments>();
   let done = 0;
@@ -84,27 +72,45 @@ export async function gateGradients(
   return { moments, failures, notes };
 }
 
-/** Groups that every operator behind them has a rule for. */
-function differentiable(structure: Structure, groupIds: readonly string[], loss: SampleLoss) {
+/** The graphs of some groups: of those whose rows are proven apart, and of the others. */
+interface Graphs {
+  many?: GradientGraph;
+  single?: GradientGraph;
+  /** The groups of `single`. */
+  left: readonly string[];
+}
+
+function graphsOf(
+  structure: Structure,
+  ids: readonly string[],
+  dataset: Dataset,
+  loss: SampleLoss,
+  batched: boolean,
+): Graphs {
+  const { graph: many, left } = batched
+    ? batchedGraph(structure, ids, loss, sampleShapes(dataset))
+    : { graph: undefined, left: ids };
+  return { many, left, single: left.length > 0 ? singleGraph(structure, left, loss) : undefined };
+}
+
+/** The graphs of the groups that every operator behind has a rule for, and why others have none. */
+function differentiable(groupIds: readonly string[], build: (ids: readonly string[]) => Graphs) {
   const failures = new Map<string, SecateurError>();
-  const attempt = (ids: readonly string[]): SecateurError | undefined => {
+  const attempt = (ids: readonly string[]): Graphs | SecateurError => {
     try {
-      singleGraph(structure, ids, loss);
-      return undefined;
+      return build(ids);
     } catch (thrown) {
       if (thrown instanceof SecateurError && thrown.code === 'unsupported') return thrown;
       throw thrown;
     }
   };
   const all = attempt(groupIds);
-  if (!all) return { able: groupIds, failures };
+  if (!(all instanceof SecateurError)) return { graphs: all, failures };
   for (const id of groupIds) {
-    const failure = attempt([id]);
-    if (failure) failures.set(id, failure);
+    const one = attempt([id]);
+    if (one instanceof SecateurError) failures.set(id, one);
   }
-  const able = groupIds.filter((id) => !failures.has(id));
-  if (able.length === 0) throw all;
-  return { able, failures };
+  return { graphs: build(groupIds.filter((id) => !failures.has(id))), failures };
 }
 
 interface Pass {
@@ -193,47 +199,4 @@ function perUnit(
       for (let p = 0; p < width; p++) if (units[p] >= 0) gradients[r * size + units[p]] += values[r * width + p];
   }
   return found;
-}
-
-/** Adds up the draws of a batch of samples, then the samples. */
-class SampleSums {
-  readonly moments: GateMoments;
-  private readonly size: number;
-  private absolute = new Float64Array(0);
-  private square = new Float64Array(0);
-  private signed = new Float64Array(0);
-
-  constructor(size: number) {
-    this.size = size;
-    this.moments = {
-      absolute: new RunningVector(size),
-      square: new RunningVector(size),
-      signed: new RunningVector(size),
-    };
-  }
-
-  start(rows: number): void {
-    this.absolute = new Float64Array(rows * this.size);
-    this.square = new Float64Array(rows * this.size);
-    this.signed = new Float64Array(rows * this.size);
-  }
-
-  add(gradients: Float64Array, weights: Float64Array): void {
-    for (let i = 0; i < gradients.length; i++) {
-      const g = gradients[i];
-      this.absolute[i] += Math.abs(g);
-      this.signed[i] += g;
-      this.square[i] += weights[Math.floor(i / this.size)] * g * g;
-    }
-  }
-
-  finish(count: number, draws: number): void {
-    const { size } = this;
-    for (let r = 0; r < count; r++) {
-      const of = (all: Float64Array) => all.subarray(r * size, (r + 1) * size);
-      this.moments.absolute.add(of(this.absolute).map((x) => x / draws));
-      this.moments.signed.add(of(this.signed).map((x) => x / draws));
-      this.moments.square.add(of(this.square));
-    }
-  }
 }

@@ -33,6 +33,8 @@ export interface LossTerm {
 export interface LossTargets {
   /** How many targets a sample has, one for each of so many runs: 1 unless they are drawn or taken in turn. */
   draws: number;
+  /** False where they are drawn at random. */
+  exact: boolean;
   /** The numbers or classes of one sample. */
   of(sample: number, draw: number): TypedArray;
   /** What a draw counts in sums over draws of squared derivatives. */
@@ -77,6 +79,7 @@ function lossTerm(term: Term): LossTerm {
       const { width } = targetOf(form, reading.reading, rowLayout(dims, batch, reading));
       return {
         draws: 1,
+        exact: true,
         of: (sample) => all.subarray(sample * width, (sample + 1) * width),
         weight: () => 1,
       };

@@ -44,11 +44,13 @@ export function ownDistribution(
       if (count === 1 && classes <= MOST_CLASSES)
         return {
           draws: classes,
+          exact: true,
           of: (_, draw) => BigInt64Array.of(BigInt(draw)),
           weight: (sample, draw) => Math.exp(logs(sample, 0)[draw]),
         };
       return {
         draws: DRAWS,
+        exact: false,
         of: (sample, draw) => {
           const rng = Rng.from(seed, `answers ${dataset.ids[sample]} ${draw}`);
           return BigInt64Array.from({ length: count }, (_, p) => BigInt(drawn(logs(sample, p), rng)));
@@ -90,6 +92,7 @@ export function projections(
         const scale = Math.sqrt(2 * Math.abs(term.weight) * width);
         return {
           draws: DRAWS,
+          exact: false,
           of: (sample, draw) => {
             const rng = Rng.from(seed, `projection ${output} ${dataset.ids[sample]} ${draw}`);
             return Float32Array.from({ length: width }, () => scale * standardNormal(rng));

@@ -45,6 +45,8 @@ export interface SampleLoss {
   feeds(samples: ArrayLike<number>, draw?: number): Record<string, HostTensor>;
   /** How many targets a sample has: 1 unless they are drawn or taken in turn. */
   readonly draws: number;
+  /** False where targets are drawn at random: sums over them are estimates. */
+  readonly exact: boolean;
   /** What a draw counts in sums over draws of squared derivatives. */
   weight(sample: number, draw: number): number;
 }
@@ -109,6 +111,7 @@ class TermsLoss implements SampleLoss {
   readonly kind: LossKind;
   readonly outputs: readonly string[];
   readonly draws: number;
+  readonly exact: boolean;
   private readonly terms: readonly BoundTerm[];
 
   constructor(kind: LossKind, terms: readonly BoundTerm[]) {
@@ -116,6 +119,7 @@ class TermsLoss implements SampleLoss {
     this.terms = terms;
     this.outputs = terms.map((t) => t.term.reading.output);
     this.draws = terms[0].targets.draws;
+    this.exact = terms.every((t) => t.targets.exact);
   }
 
   weight(sample: number, draw: number): number {
