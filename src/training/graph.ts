@@ -42,8 +42,8 @@ export interface TrainingGraphOptions {
   /** Gradients whose norm over all weights is larger are shortened to it; default: as they are. */
   clipNorm?: number;
   /**
-   * Inputs that hold samples on axis 0, with the shape of one sample: where the model fixes their number it is freed, so
-   * that batches of any size can be fed. Left out: the model is run as it is.
+   * Inputs that hold samples on axis 0, with the shape of one sample: where the model fixes their number it is freed if
+   * it can be shown that samples stay apart. Left out: the model is run as it is.
    */
   samples?: SampleShapes;
 }
@@ -65,6 +65,8 @@ export interface Variable {
 /** One step of training as a model: forward pass, loss, gradients and the optimiser's update. */
 export interface TrainingGraph {
   model: Model;
+  /** Samples in a batch, where their number is fixed and cannot be freed; null: any. */
+  batch: number | null;
   /** Name of the output that holds the loss [], before the update. */
   loss: string;
   /** Name of the output that holds the norm of the gradient over all weights [], before clipping. */
@@ -84,7 +86,7 @@ export interface TrainingGraph {
  */
 export function trainingGraph(source: Model, options: TrainingGraphOptions): TrainingGraph {
   const origin = withoutFunctions(source);
-  const model = workingCopy(origin, options.samples);
+  const { model, batch } = workingCopy(origin, options.samples ?? new Map<string, number[]>());
   const candidates = parametersOf(model.graph);
   const statistics = options.batchNorm === 'frozen' ? [] : trainBatchNorms(model);
   const loss = scalarLoss(model, options.loss);
@@ -104,6 +106,7 @@ export function trainingGraph(source: Model, options: TrainingGraphOptions): Tra
   removeDeadNodes(model);
   return {
     model,
+    batch,
     loss: loss.name,
     gradientNorm: norm.name,
     variables: builder.variables,
@@ -120,20 +123,17 @@ function withoutFunctions(source: Model): Model {
   return model;
 }
 
-function workingCopy(origin: Model, samples: SampleShapes | undefined): Model {
-  const fixed =
-    samples && origin.graph.inputs.some((v) => samples.has(v.name) && typeof v.type?.shape?.[0] === 'number');
-  const freed = fixed ? freeBatch(origin, samples) : undefined;
-  if (freed && !freed.proof.carried)
-    throw new SecateurError(
-      'unsupported',
-      `The number of samples in a batch cannot be changed: ${freed.proof.reason}.`,
-      'Train with batches of the size that the model was made for.',
-    );
-  const model = freed?.model ?? cloneModel(origin).model;
+/** A copy to add to, in float32, with the batch freed where that is asked for and shown to be right. */
+function workingCopy(origin: Model, samples: SampleShapes): { model: Model; batch: number | null } {
+  const fixed = origin.graph.inputs.flatMap((v) => {
+    const first = samples.has(v.name) ? v.type?.shape?.[0] : undefined;
+    return typeof first === 'number' ? [first] : [];
+  });
+  const freed = fixed.length > 0 ? freeBatch(origin, samples) : undefined;
+  const model = freed?.proof.carried ? freed.model : cloneModel(origin).model;
   liftConstants(model.graph);
   widenHalves(model);
-  return model;
+  return { model, batch: fixed.length === 0 || freed?.proof.carried ? null : fixed[0] };
 }
 
 function scalarLoss(model: Model, loss: TrainingLoss): Value {

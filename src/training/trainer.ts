@@ -86,6 +86,11 @@ export class Trainer {
     return { steps: this.made, tensors: await this.read(() => true) };
   }
 
+  /** A copy of the present weights and statistics, by name: what `TrainingGraph.trained` makes a model of. */
+  values(): Promise<Map<string, HostTensor>> {
+    return this.read((kind) => kind !== 'memory');
+  }
+
   /** Goes on from a state of the same graph. @throws SecateurError 'usage' when it is of another */
   restore({ steps, tensors }: TrainerState): void {
     const current: Record<string, Feed> = {};
@@ -105,7 +110,7 @@ export class Trainer {
 
   /** The model with the present weights and statistics. */
   async model(): Promise<Model> {
-    return this.graph.trained(await this.read((kind) => kind !== 'memory'));
+    return this.graph.trained(await this.values());
   }
 
   async release(): Promise<void> {
