@@ -1,4 +1,5 @@
 import type { Value } from '../../graph/ir.ts';
+import type { Emitter } from '../emit.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 import {
   coveredEnd,
@@ -7,6 +8,7 @@ import {
   spread,
   transposedWindowOf,
   weightDims,
+  windowAttributes,
   windowOf,
   type Window,
 } from './window.ts';
@@ -145,7 +147,43 @@ const convTranspose: GradientRule = (c) => {
   if (c.needs(2)) c.give(2, biasGradient(c, g));
 };
 
+/** An activation function of a FusedConv with its parameters, as plain ops. */
+function activate(c: RuleContext, e: Emitter, v: Value): Value {
+  const [name, stated] = [c.node.string('activation', ''), c.node.attributes.get('activation_params')];
+  const [first, second] = stated?.kind === 'floats' ? stated.value : [];
+  const float = (x: number) => ({ float: x });
+  switch (name) {
+    case '':
+      return v;
+    case 'Relu':
+    case 'Tanh':
+    case 'Sigmoid':
+      return e.op(name, [v]);
+    case 'LeakyRelu':
+      return e.op(name, [v], { alpha: float(first) });
+    case 'HardSigmoid':
+      return e.op(name, [v], { alpha: float(first), beta: float(second) });
+    case 'HardSwish':
+      return e.mul(v, e.op('HardSigmoid', [v], { alpha: float(1 / 6), beta: float(0.5) }));
+    case 'Clip':
+      return e.opset >= 11
+        ? e.op(name, [v, e.scalar(first, v), e.scalar(second, v)])
+        : e.op(name, [v], { min: float(first), max: float(second) });
+    default:
+      return c.fail(`its activation function ${name} is not supported`);
+  }
+}
+
+/** A convolution, plus Z where there is one, and an activation function of that. */
+const fusedConv: GradientRule = (c) =>
+  c.instead((e) => {
+    const bias = c.has(2) ? [c.input(2)] : [];
+    const sum = e.op('Conv', [c.input(0), c.input(1), ...bias], windowAttributes(c));
+    return [activate(c, e, c.has(3) ? e.add(sum, c.input(3)) : sum)];
+  });
+
 export const convolutionRules: RuleTable = {
   Conv: conv,
   ConvTranspose: convTranspose,
+  'com.microsoft.FusedConv': fusedConv,
 };

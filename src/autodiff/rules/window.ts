@@ -1,4 +1,5 @@
 import type { Dim, Value } from '../../graph/ir.ts';
+import type { EmitAttributes } from '../emit.ts';
 import type { RuleContext } from './rule.ts';
 
 /** A window that slides over the spatial axes (those from 2 on): one number for each of them. */
@@ -23,7 +24,7 @@ export function windowOf(c: RuleContext, kernel: readonly number[], input: Value
   const strides = node.ints('strides', Array<number>(n).fill(1))!;
   const dilations = node.ints('dilations', Array<number>(n).fill(1))!;
   const extent = kernel.map((k, i) => (k - 1) * dilations[i] + 1);
-  const ceil = node.int('ceil_mode', 0) !== 0;
+  const ceil = node.int('ceil_mode', 0) !== 0 && strides.some((s) => s > 1);
   const autoPad = node.string('auto_pad', 'NOTSET');
   let pads = node.ints('pads', Array<number>(2 * n).fill(0))!;
   if (autoPad === 'VALID') pads = Array<number>(2 * n).fill(0);
@@ -70,6 +71,17 @@ function samePadding(c: RuleContext, size: Dim, stride: number, extent: number):
   if (typeof size !== 'number')
     return c.fail('its padding (auto_pad) depends on sizes that are known when it runs only');
   return Math.max(0, (Math.ceil(size / stride) - 1) * stride + extent - size);
+}
+
+/** What the node says of its windows, for another node over the same ones. */
+export function windowAttributes(c: RuleContext): EmitAttributes {
+  const { node } = c;
+  const lists = ['kernel_shape', 'strides', 'pads', 'dilations'].map((name) => [name, node.ints(name)] as const);
+  const numbers = ['group', 'ceil_mode', 'count_include_pad'].map((name) => [name, node.int(name)] as const);
+  const known = [...lists, ...numbers].flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, value] as const],
+  );
+  return { auto_pad: node.string('auto_pad', 'NOTSET'), ...Object.fromEntries(known) };
 }
 
 /** Sizes of the axes from 2 on. */

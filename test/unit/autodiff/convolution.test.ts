@@ -187,3 +187,38 @@ describe('ConvTranspose', () => {
   ];
   it.each(cases)('$title', (given) => check('ConvTranspose', given));
 });
+
+describe('FusedConv', () => {
+  const functions: [string, number[]][] = [
+    ['Relu', []],
+    ['Tanh', []],
+    ['Sigmoid', []],
+    ['LeakyRelu', [0.2]],
+    ['Clip', [-0.3, 0.4]],
+    ['HardSigmoid', [0.3, 0.4]],
+    ['HardSwish', []],
+  ];
+  it.each(functions)('%s', async (activation, params) => {
+    for (const opset of [9, 17]) {
+      const b = builder({ opset });
+      const [x, w, bias, z] = [
+        b.input('x', ['N', 2, 4, 4]),
+        b.weight([3, 2, 2, 2]),
+        b.weight([3]),
+        b.weight([2, 3, 2, 2]),
+      ];
+      const attrs: Attrs = {
+        activation,
+        strides: [2, 2],
+        ...(params.length > 0 && { activation_params: { floats: params } }),
+      };
+      await checkGradient(b.model, b.op('com.microsoft.FusedConv', [x, w, bias, z], attrs), [x, w, bias, z]);
+    }
+  });
+  it('without an addend, in groups', async () => {
+    const b = builder();
+    const [x, w] = [b.input('x', ['N', 4, 4, 4]), b.weight([4, 2, 3, 3])];
+    const attrs = { activation: 'Relu', group: 2, pads: [1, 1, 1, 1] };
+    await checkGradient(b.model, b.op('com.microsoft.FusedConv', [x, w], attrs), [x, w]);
+  });
+});
