@@ -1,4 +1,5 @@
 import { activationRules } from './activations.ts';
+import { attentionContribRules } from './attention-contrib.ts';
 import { attentionRules } from './attention.ts';
 import { convolutionRules } from './convolution.ts';
 import { indexingRules } from './indexing.ts';
@@ -7,6 +8,7 @@ import { movingRules } from './moving.ts';
 import { normalisationRules } from './normalisation.ts';
 import { pointwiseRules } from './pointwise.ts';
 import { poolingRules } from './pooling.ts';
+import { qLinearRules } from './qlinear.ts';
 import { quantisedRules } from './quantised.ts';
 import { recurrentRules } from './recurrent.ts';
 import { reducingRules } from './reducing.ts';
@@ -26,11 +28,13 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...softmaxRules,
     ...normalisationRules,
     ...quantisedRules,
+    ...qLinearRules,
     ...movingRules,
     ...slicingRules,
     ...indexingRules,
     ...reducingRules,
     ...attentionRules,
+    ...attentionContribRules,
     ...recurrentRules,
     ...resizingRules,
   }),
