@@ -113,10 +113,9 @@ function paddingBias(c: RuleContext, e: Emitter, i: number, query: Value, key: V
   // A vector of another length holds starts and ends.
   const lengths = rank === 1 && c.dimOf(mask, 0) !== null && c.dimOf(mask, 0) === c.dimOf(query, 0);
   if (rank > 3 || (rank === 1 && !lengths)) c.fail('its form of a mask is not supported');
-  const seen =
-    lengths
-      ? e.less(e.cast(positions(e, key, 2), DataType.INT32), e.unsqueeze(mask, [1, 2, 3]))
-      : e.greater(e.unsqueeze(mask, rank === 2 ? [1, 2] : [1]), e.scalar(0, mask));
+  const seen = lengths
+    ? e.less(e.cast(positions(e, key, 2), DataType.INT32), e.unsqueeze(mask, [1, 2, 3]))
+    : e.greater(e.unsqueeze(mask, rank === 2 ? [1, 2] : [1]), e.scalar(0, mask));
   return e.where(seen, e.scalar(0, query), e.scalar(c.node.float('mask_filter_value', -10000), query));
 }
 
