@@ -2,6 +2,7 @@ import { activationRules } from './activations.ts';
 import { attentionContribRules } from './attention-contrib.ts';
 import { attentionRules } from './attention.ts';
 import { convolutionRules } from './convolution.ts';
+import { embeddingRules } from './embedding.ts';
 import { indexingRules } from './indexing.ts';
 import { matrixRules } from './matrix.ts';
 import { movingRules } from './moving.ts';
@@ -33,6 +34,7 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...slicingRules,
     ...indexingRules,
     ...reducingRules,
+    ...embeddingRules,
     ...attentionRules,
     ...attentionContribRules,
     ...recurrentRules,
