@@ -3,6 +3,7 @@ import { SecateurError } from '../errors.ts';
 import type { DeviceName } from '../formats.ts';
 import type { Model } from '../graph/ir.ts';
 import { prepareModel } from './model-bytes.ts';
+import { failingNodes } from './failing-nodes.ts';
 import { type HostTensor, isHostType } from './host-tensor.ts';
 import { Kept, keepsOutputs, Reader, type KeptTensor } from './kept-tensor.ts';
 import { loadOnnxRuntime, type OrtModule, runtimeError } from './onnxruntime.ts';
@@ -73,7 +74,8 @@ export async function createSession(
 ): Promise<Session> {
   const ort = await loadOnnxRuntime();
   const device = options.device ?? 'cpu';
-  const settings = sessionSettings(device, options);
+  const inMemory = typeof model !== 'string' && !(model instanceof Uint8Array);
+  const settings = sessionSettings(device, options, inMemory ? failingNodes(model, device) : []);
   let native: InferenceSession;
   try {
     if (typeof model === 'string') native = await ort.InferenceSession.create(model, settings);
@@ -94,9 +96,15 @@ function describe(model: Model | Uint8Array | string): string {
   return !(model instanceof Uint8Array) && model.path ? model.path : 'the model';
 }
 
-function sessionSettings(device: DeviceName, options: SessionOptions): InferenceSession.SessionOptions {
+/** @param onCpu nodes that are kept from the device */
+function sessionSettings(
+  device: DeviceName,
+  options: SessionOptions,
+  onCpu: readonly string[] = [],
+): InferenceSession.SessionOptions {
+  const first = onCpu.length > 0 ? { name: device, forceCpuNodeNames: onCpu } : device;
   return {
-    executionProviders: device === 'cpu' ? ['cpu'] : [device, 'cpu'],
+    executionProviders: device === 'cpu' ? ['cpu'] : [first, 'cpu'],
     graphOptimizationLevel: options.optimize === false ? 'disabled' : 'all',
     logSeverityLevel: 4,
     ...(options.threads ? { intraOpNumThreads: options.threads } : {}),
