@@ -41,14 +41,14 @@ function named(b: Builder, output: ReturnType<Builder['op']>): Model {
 /** Two layers; `rows` is the batch axis of the input. */
 export function mlp(rows: number | string = 'N', seed = 5): Model {
   const b = new Builder({ seed });
-  return named(b, b.gemm(b.relu(b.gemm(b.input('x', [rows, 4]), 4, 8)), 8, CLASSES));
+  return named(b, b.gemm(b.relu(b.gemm(b.input('x', [rows, 4]), 4, 8, 'fc1')), 8, CLASSES, 'fc2'));
 }
 
 /** Convolution, batch norm, pool and a layer. */
 export function cnn(): Model {
   const b = new Builder({ seed: 6 });
   const h = b.relu(b.bn(b.conv(b.input('x', ['N', 2, 6, 6]), 2, 4, 3, { pads: [1, 1, 1, 1] }), 4, 'bn'));
-  return named(b, b.gemm(b.flatten(b.globalPool(b.maxPool(h))), 4, CLASSES));
+  return named(b, b.gemm(b.flatten(b.globalPool(b.maxPool(h))), 4, CLASSES, 'fc2'));
 }
 
 /** Numbers of a weight, wherever the model keeps it. */
