@@ -16,7 +16,20 @@ export type UnitKind =
 export type MetricName = 'accuracy' | 'cross-entropy' | 'kl' | 'mse' | 'agreement';
 export type DeviceName = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
 export type MethodName =
-  'shapley' | 'oracle' | 'leave-one-out' | 'magnitude' | 'magnitude-l2' | 'activation' | 'random';
+  | 'shapley'
+  | 'oracle'
+  | 'leave-one-out'
+  | 'dirichlet'
+  | 'taylor'
+  | 'taylor-squared'
+  | 'taylor-signed'
+  | 'fisher'
+  | 'magnitude'
+  | 'magnitude-l2'
+  | 'activation'
+  | 'wanda'
+  | 'obs'
+  | 'random';
 
 /** How Shapley values are computed. */
 export type ShapleyEstimator =
@@ -32,6 +45,11 @@ export type ShapleyEstimator =
   /** All coalitions that lack, or consist of, at most k units: comparable by rank only. */
   | 'removal'
   | 'addition';
+
+/** Whether the loss of the Dirichlet switch is averaged over draws, or taken at the mean of the distribution. */
+export type SwitchForm = 'sampled' | 'point';
+/** How shares s of the Dirichlet switch, which add up to 1 over n units, become gates: 1 − e^(−n·s), n·s, s / max(s), or s. */
+export type SwitchScaling = 'saturating' | 'mean-one' | 'max-one' | 'simplex';
 
 export interface ModelRef {
   path: string;
@@ -125,6 +143,7 @@ export interface UnitScore {
   /** Id of the group, where whole groups are ranked. */
   name?: string;
   score: number;
+  /** Standard error of the score; of the method `dirichlet`, the posterior standard deviation of the switch. */
   stderr?: number;
 }
 
@@ -153,9 +172,23 @@ export interface GroupRanks {
   estimator?: string;
   /** Which estimator of Shapley values that was, and why it. */
   chosen?: { estimator: ShapleyEstimator; reason: string };
+  /** Method `dirichlet`: how it was fitted, and the loss and the divergence from the prior (nats) of the last step. */
+  switch?: {
+    form: SwitchForm;
+    scaling: SwitchScaling;
+    prior: number;
+    draws: number;
+    steps: number;
+    gradient: 'point' | 'pathwise' | 'score-function';
+    loss: number;
+    divergence: number;
+  };
   /** Method `oracle`: the best set to keep of each size 1 … n − 1. */
   oracle?: OracleSet[];
-  /** True when all intervals score ± 1.96 SE overlap: no order is supported by the data. */
+  /**
+   * True when all intervals score ± 1.96 SE overlap (of the method `dirichlet`: when the data pulled no switch one way or the
+   * other): no order is supported by the data.
+   */
   noSignal?: boolean;
   seconds: number;
 }
@@ -453,8 +486,11 @@ export interface Features extends FeatureExplanation {
   draws: number;
   steps: number;
   batch: number;
-  /** Spatially aware selection: features in the order in which they were chosen. */
-  selected?: { spread: number; indices: number[] };
+  /**
+   * Spatially aware selection: features in the order in which they were chosen, and `value` with these open and the others
+   * at the baseline.
+   */
+  selected?: { spread: number; indices: number[]; value: number };
   comparison?: FeatureComparison;
   seed: number;
   device: DeviceName;

@@ -12,6 +12,7 @@ import type {
   FeatureKind,
   FeatureScaling,
   FeatureScore,
+  Features,
   GroupRanks,
   InspectReport,
   MethodName,
@@ -149,6 +150,8 @@ export interface EngineMethods {
     };
     result: Ranks;
   };
+  /** Progress carries `partial` features while they converge. Cancelling resolves with what was computed. */
+  features: { params: FeaturesParams; result: Features };
   plan: {
     params: {
       model: string;

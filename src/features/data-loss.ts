@@ -40,16 +40,28 @@ export function dataLoss(model: FeatureModel, samples: Int32Array, batch: number
   };
 }
 
+/** The mean loss over samples under the same gates. */
+export async function meanLoss(
+  model: FeatureModel,
+  samples: Int32Array,
+  gates: ArrayLike<number>,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { size } = model.layout;
+  const rows = Float32Array.from({ length: samples.length * size }, (_, i) => gates[i % size]);
+  const { losses } = await model.run(samples, rows, { gradients: false, signal });
+  return losses.reduce((sum, l) => sum + l, 0) / losses.length;
+}
+
 /** The mean loss over samples with all features as they are, and with all at the baseline. */
 export async function openAndClosed(
   model: FeatureModel,
   samples: Int32Array,
   signal?: AbortSignal,
 ): Promise<{ open: number; closed: number }> {
-  const mean = async (gate: number): Promise<number> => {
-    const gates = new Float32Array(samples.length * model.layout.size).fill(gate);
-    const { losses } = await model.run(samples, gates, { gradients: false, signal });
-    return losses.reduce((sum, l) => sum + l, 0) / losses.length;
+  const { size } = model.layout;
+  return {
+    open: await meanLoss(model, samples, new Float32Array(size).fill(1), signal),
+    closed: await meanLoss(model, samples, new Float32Array(size), signal),
   };
-  return { open: await mean(1), closed: await mean(0) };
 }

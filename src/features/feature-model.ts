@@ -59,6 +59,8 @@ export interface FeatureModel {
   readonly dataset: Dataset;
   /** False where an operator has no gradient rule. */
   readonly hasGradients: boolean;
+  /** Multiply-accumulates of one row, with its gradient where there is one. */
+  readonly rowMacs: number;
   /** Sentences for the report: what could not be done, and why. */
   readonly notes: readonly string[];
   /**
@@ -128,7 +130,7 @@ export async function openFeatureModel(
     plain,
     graded,
     apart,
-    rows: rowsPerRun(structure.model, dataset, graded !== null),
+    ...runCost(structure.model, dataset, graded !== null),
     constants: Object.fromEntries(constants ?? []),
     device,
   });
@@ -178,18 +180,19 @@ function finished(model: Model, names: Omit<LossGraph, 'model'>): LossGraph {
   return { model, ...names };
 }
 
-/** Depends on shapes alone, so that results can be made again. */
-function rowsPerRun(model: Model, dataset: Dataset, gradients: boolean): number {
+/** Work of a row, and rows of a run. Depends on shapes alone, so that results can be made again. */
+function runCost(model: Model, dataset: Dataset, gradients: boolean): { rowMacs: number; rows: number } {
   const { macs, layers } = modelCost(model);
   const samples = dataset.batchSize ?? 1;
   const bytes = layers.reduce((sum, l) => sum + (l.activationBytes ?? 0), 0) / samples;
-  const ways = gradients ? 3 : 1;
-  const short = Math.floor(RUN_MACS / Math.max(1, (ways * macs) / samples));
+  // The way back costs twice the way there.
+  const rowMacs = ((gradients ? 3 : 1) * macs) / samples;
+  const short = Math.floor(RUN_MACS / Math.max(1, rowMacs));
   const kept = Math.floor(KEPT_BYTES / Math.max(1, 2 * bytes));
-  return Math.max(1, Math.min(MOST_ROWS, short, kept));
+  return { rowMacs, rows: Math.max(1, Math.min(MOST_ROWS, short, kept)) };
 }
 
-interface RunnerParts extends Pick<FeatureModel, 'layout' | 'input' | 'points' | 'dataset' | 'notes'> {
+interface RunnerParts extends Pick<FeatureModel, 'layout' | 'input' | 'points' | 'dataset' | 'notes' | 'rowMacs'> {
   loss: SampleLoss;
   plain: LossGraph;
   graded: LossGraph | null;
@@ -207,6 +210,7 @@ class Runner implements FeatureModel {
   readonly points: readonly GatePoint[];
   readonly dataset: Dataset;
   readonly hasGradients: boolean;
+  readonly rowMacs: number;
   readonly notes: readonly string[];
   private readonly parts: RunnerParts;
   private readonly sessions = new Map<LossGraph, Promise<Session>>();
@@ -215,6 +219,7 @@ class Runner implements FeatureModel {
     this.parts = parts;
     ({ layout: this.layout, input: this.input, points: this.points, dataset: this.dataset, notes: this.notes } = parts);
     this.hasGradients = parts.graded !== null;
+    this.rowMacs = parts.rowMacs;
   }
 
   async run(

@@ -12,6 +12,7 @@ const ENGINE_METHODS: Record<EngineMethod, true> = {
   'describe-data': true,
   evaluate: true,
   rank: true,
+  features: true,
   plan: true,
   measure: true,
   prune: true,

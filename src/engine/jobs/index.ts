@@ -3,6 +3,7 @@ import { compare } from './compare.ts';
 import { describeData } from './describe-data.ts';
 import { devices } from './devices.ts';
 import { evaluate } from './evaluate.ts';
+import { features } from './features.ts';
 import { inspect } from './inspect.ts';
 import { measure } from './measure.ts';
 import { plan } from './plan.ts';
@@ -14,6 +15,7 @@ export const handlers: EngineHandlers = {
   inspect,
   'describe-data': describeData,
   evaluate,
+  features,
   rank,
   plan,
   measure,
