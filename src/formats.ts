@@ -29,6 +29,8 @@ export type MethodName =
   | 'activation'
   | 'wanda'
   | 'obs'
+  | 'wanda'
+  | 'obs'
   | 'random';
 
 /** How Shapley values are computed. */

@@ -14,6 +14,8 @@ export const METHODS: MethodName[] = [
   'magnitude',
   'magnitude-l2',
   'activation',
+  'wanda',
+  'obs',
   'random',
 ];
 export const ESTIMATORS: ShapleyEstimator[] = [

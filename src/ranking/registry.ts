@@ -3,9 +3,11 @@ import type { MethodName } from '../formats.ts';
 import { activation } from './activation.ts';
 import { leaveOneOut } from './leave-one-out.ts';
 import { magnitude, magnitudeL2 } from './magnitude.ts';
+import { obs } from './obs/index.ts';
 import { oracle } from './oracle/index.ts';
 import { random } from './random.ts';
 import { shapley } from './shapley/index.ts';
+import { wanda } from './wanda.ts';
 import type { RankContext, RankMethod, RankOptions, RankOutcome, RankProgress } from './types.ts';
 
 /** All methods in the order of menus. Adding one: its own file, one line here, its name in `MethodName`. */
@@ -16,6 +18,8 @@ export const methods: readonly RankMethod[] = [
   magnitude,
   magnitudeL2,
   activation,
+  wanda,
+  obs,
   random,
 ];
 

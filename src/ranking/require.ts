@@ -1,4 +1,5 @@
 import { SecateurError } from '../errors.ts';
+import type { MomentSource } from '../evaluation/moments/index.ts';
 import type { CoalitionGame } from '../evaluation/types.ts';
 import type { MethodName } from '../formats.ts';
 import type { ActivationSource, RankContext } from './types.ts';
@@ -20,6 +21,21 @@ export function requireActivations(method: MethodName, context: RankContext): Ac
   if (!context.activations)
     throw new SecateurError('internal', `Method ${method} needs the activations of group '${context.group.id}'.`);
   return context.activations;
+}
+
+/**
+ * The context's source of moments, checked to have something to say about the group.
+ * @throws SecateurError 'internal' without one; 'unsupported' when no consumer of the group is covered
+ */
+export function requireMoments(method: MethodName, { moments, group }: RankContext): MomentSource {
+  if (!moments) throw new SecateurError('internal', `Method ${method} needs the moments of group '${group.id}'.`);
+  if (moments.reads.reads.length === 0)
+    throw new SecateurError(
+      'unsupported',
+      `No consumer of group '${group.id}' is a weighted sum of its units with constant weights, so ${method} says nothing about it.`,
+      'Use another method for this group, such as shapley, leave-one-out or activation.',
+    );
+  return moments;
 }
 
 /**

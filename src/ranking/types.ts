@@ -1,3 +1,4 @@
+import type { MomentSource } from '../evaluation/moments/index.ts';
 import type { CoalitionGame } from '../evaluation/types.ts';
 import type { GroupRanks, MethodName, ShapleyEstimator } from '../formats.ts';
 import type { Group } from '../units/types.ts';
@@ -19,6 +20,8 @@ export interface RankContext {
   /** Its game; see openGame in evaluation/coalitions. */
   game?: CoalitionGame;
   activations?: ActivationSource;
+  /** Second moments of what the group's consumers read. */
+  moments?: MomentSource;
 }
 
 /** State of an unfinished or finished run of one group, kept in `Ranks.resume` by group id. Plain JSON. */
@@ -69,7 +72,7 @@ export interface RankMethod {
   label: string;
   /** One sentence for a tooltip. */
   description: string;
-  needs: 'game' | 'weights' | 'activations' | 'nothing';
+  needs: 'game' | 'weights' | 'activations' | 'moments' | 'nothing';
   /**
    * True when scores of different groups are in one unit (the metric's), so that a plan may compare them as they are;
    * false when a plan has to normalise them per group first.

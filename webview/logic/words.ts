@@ -66,6 +66,22 @@ export const METHODS: Record<MethodName, MethodWord> = {
     data: true,
     comparable: false,
   },
+  wanda: {
+    label: 'Wanda (weight × activation)',
+    about: 'Absolute weights that read the unit, each times the size of what it multiplies on the data.',
+    metric: false,
+    sampled: false,
+    data: true,
+    comparable: false,
+  },
+  obs: {
+    label: 'optimal brain surgeon',
+    about: 'Error of the next layer when the unit and all less important ones go and its other weights are refitted.',
+    metric: false,
+    sampled: false,
+    data: true,
+    comparable: false,
+  },
   random: {
     label: 'random order',
     about: 'A seeded random order: the baseline every method should beat.',

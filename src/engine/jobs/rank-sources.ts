@@ -1,5 +1,6 @@
 /** What ranking methods draw on, opened for one group at a time. */
 import { cachedGame, openGame } from '../../evaluation/coalitions/index.ts';
+import { MomentRuns } from '../../evaluation/moments/index.ts';
 import type { MetricName, Ranks } from '../../formats.ts';
 import type { RankContext, RankMethod } from '../../ranking/types.ts';
 import type { Group, Structure } from '../../units/types.ts';
@@ -37,6 +38,7 @@ export const sources: Record<
   activations: ({ structure, data, device }) => ({
     gives: { activations: new ActivationRuns(structure, data.search, device) },
   }),
+  moments: openMoments,
   game: openCachedGame,
 };
 
@@ -53,4 +55,17 @@ async function openCachedGame(job: GroupJob, signal: AbortSignal): Promise<RankS
   const cache = await coalitionCache(model, data, metric!, device, group);
   const game = cache ? cachedGame(open, cache) : open;
   return { gives: { game }, close: () => game.close() };
+}
+
+/** Moments of what the group's consumers read; consumers that have no say are named. */
+function openMoments({ structure, group, data, device, warnings }: GroupJob): RankSource {
+  const moments = new MomentRuns(structure, group, data.search, device);
+  const { reads, uncovered } = moments.reads;
+  if (reads.length > 0 && uncovered.length > 0) {
+    const names = uncovered.slice(0, 3).map((node) => `'${structure.layerName(node)}'`);
+    warnings.push(
+      `The scores of group '${group.id}' leave out ${uncovered.length} of its consumers (${names.join(', ')}${uncovered.length > 3 ? ', …' : ''}): not a weighted sum of the units with constant weights.`,
+    );
+  }
+  return { gives: { moments } };
 }

@@ -60,6 +60,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   const done: GroupRanks[] = [];
   let complete = true;
   let behind = 0;
+  /** Why the method can say nothing about a group: an error only when there is no other group. */
+  let refused: SecateurError | undefined;
   const timeLeft = new TimeLeft();
   for (const [i, group] of groups.entries()) {
     const share = sizes[i];
@@ -76,15 +78,23 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     if (old && !state.states[group.id] && !earlier!.state.unfinished.includes(group.id)) {
       outcome = { ranks: old, complete: true };
     } else {
-      outcome = await rankOne(
-        method,
-        group,
-        () => open({ model, structure, group, data, metric, device, warnings }),
-        params,
-        state.states[group.id],
-        context,
-        progress,
-      );
+      try {
+        outcome = await rankOne(
+          method,
+          group,
+          () => open({ model, structure, group, data, metric, device, warnings }),
+          params,
+          state.states[group.id],
+          context,
+          progress,
+        );
+      } catch (thrown) {
+        if (!(thrown instanceof SecateurError && thrown.code === 'unsupported')) throw thrown;
+        refused ??= thrown;
+        warnings.push(`${thrown.message} It is left out.`);
+        behind += share;
+        continue;
+      }
     }
     if (outcome) {
       done.push(outcome.ranks);
@@ -98,6 +108,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     }
     behind += share;
   }
+  if (refused && complete && done.length === 0) throw refused;
   // Groups of an earlier run that this one did not come to (or was not asked about) are kept.
   for (const old of earlier?.ranks.groups ?? []) if (!done.some((g) => g.id === old.id)) done.push(old);
   const order = new Map(structure.groups.map((g, i) => [g.id, i]));

@@ -63,6 +63,21 @@ test('whole blocks go only when their group is named', async () => {
   ).toMatch(/whole blocks/);
 });
 
+test('rank by second moments', async () => {
+  const rank = ['rank', model, ...calib, '--samples', '40', '--group', 'block3/conv*'];
+  const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'wanda,obs');
+  expect(methods.map((m) => [m.method, m.metric, m.complete])).toEqual([
+    ['wanda', null, true],
+    ['obs', null, true],
+  ]);
+  for (const { groups } of methods)
+    for (const { units, size } of groups) {
+      expect(units).toHaveLength(size);
+      expect(units.every(({ score }) => Number.isFinite(score) && score >= 0)).toBe(true);
+    }
+  for (const { spearman } of agreement![0].groups) expect(spearman).toBeGreaterThan(0);
+});
+
 test('rank, prune, replay, compare', async () => {
   const ranks = join(folder, 'model.ranks.json');
   const both = await json<RanksByMethod>(

@@ -140,7 +140,7 @@ test('a cancelled ranking keeps what it has and can be gone on with', async () =
   expect(error.message).toContain('seed');
 });
 
-test.each(['magnitude', 'magnitude-l2', 'activation', 'random', 'leave-one-out'] as const)(
+test.each(['magnitude', 'magnitude-l2', 'activation', 'wanda', 'obs', 'random', 'leave-one-out'] as const)(
   '%s ranks every prunable group but blocks in graph order',
   async (method) => {
     const ranks = await run('rank', { model, data: { ...calib, samples: 20 }, method, seed: 0, device });

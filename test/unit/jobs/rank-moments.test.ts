@@ -1,0 +1,43 @@
+/** Ranking by second moments as a job: consumers that have no say, and groups that nothing can be said about. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { builder } from '../../support/build.ts';
+import { temporaryFolder } from '../../support/temporary.ts';
+import { failure, run } from './jobs.ts';
+
+const folder = temporaryFolder();
+const data = { path: null, seed: 0, samples: 8 };
+const device = 'cpu' as const;
+
+/** Two groups: that of `first` is read by a grouped convolution and, when asked for, by a plain one too. */
+function writeModel(name: string, both: boolean): string {
+  const b = builder();
+  const first = b.relu(b.conv(b.input('x', ['N', 2, 6, 6]), 2, 4, 1, { name: 'first' }));
+  let second = b.conv(first, 4, 6, 3, { group: 2, name: 'grouped' });
+  if (both) second = b.add(second, b.conv(first, 4, 6, 3, { name: 'plain' }));
+  b.output(b.conv(b.relu(second), 6, 2, 1, { name: 'last' }));
+  const path = join(folder, name);
+  writeFileSync(path, b.bytes());
+  return path;
+}
+
+test.each(['wanda', 'obs'] as const)('%s names the consumers that have no say', async (method) => {
+  const ranks = await run('rank', { model: writeModel('both.onnx', true), data, method, seed: 0, device });
+  expect(ranks.groups.map((g) => g.size)).toEqual([4, 6]);
+  expect(ranks.warnings.filter((w) => w.includes("1 of its consumers ('grouped')"))).toHaveLength(1);
+});
+
+test.each(['wanda', 'obs'] as const)('%s leaves out a group that it can say nothing about', async (method) => {
+  const model = writeModel('one.onnx', false);
+  const ranks = await run('rank', { model, data, method, seed: 0, device });
+  expect(ranks.complete).toBe(true);
+  expect(ranks.groups.map((g) => g.size)).toEqual([6]);
+  const told = ranks.warnings.filter((w) => w.includes('is a weighted sum'));
+  expect(told).toHaveLength(1);
+  expect(told[0]).toMatch(/'first'.*It is left out\.$/);
+
+  const error = await failure(run('rank', { model, data, method, groups: ['first'], seed: 0, device }));
+  expect(error.code).toBe('unsupported');
+  expect(error.message).toContain("'first'");
+});
