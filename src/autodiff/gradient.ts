@@ -22,7 +22,7 @@ export interface Gradients {
  * values and initializers: reverse-mode differentiation in plain ONNX ops of the model's opset. No output is added.
  * Only what lies between `wrt` and the scalar is differentiated; integers and booleans carry no gradient, but rounding to
  * quantised codes passes it on. A value that the scalar does not depend on has the gradient 0. Calls of local functions
- * are inlined first. Gradients may be constants or shared by several values.
+ * are inlined first, and so are branches whose condition is constant. Gradients may be constants or shared by several values.
  * @throws SecateurError 'unsupported' naming the node, where an op on the way has no rule; 'usage' where the scalar has
  * more than one element, or a value is not of the main graph or not of a floating-point type
  */
@@ -57,6 +57,9 @@ export function addVectorJacobianProducts(
 
 function openWorkspace(model: Model): Workspace {
   inlineFunctions(model);
+  // Branches that are always taken; what is inside of one may be known once it is open.
+  const branches = () => model.graph.nodes.some((node) => node.op === 'If');
+  while (branches() && openBranches(model, inferShapes(model)));
   return new Workspace(model);
 }
 
@@ -107,7 +110,7 @@ function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
     const sources = readBy(node).filter((v) => found.has(v));
     if (sources.length === 0) continue;
     const codes = new Set(sources.flatMap((v) => (mayBeFloat(v) ? [] : [v.type!.elemType])));
-    const quantises = node.opType === 'QuantizeLinear';
+    const quantises = node.opType === 'QuantizeLinear' || node.opType.startsWith('QLinear');
     for (const v of node.outputs) if (v && (mayBeFloat(v) || quantises || codes.has(v.type!.elemType))) found.add(v);
   }
   return found;
