@@ -10,7 +10,6 @@ import { normalisationRules } from './normalisation.ts';
 import { pointwiseRules } from './pointwise.ts';
 import { poolingRules } from './pooling.ts';
 import { qLinearRules } from './qlinear.ts';
-import { qLinearRules } from './qlinear.ts';
 import { quantisedRules } from './quantised.ts';
 import { recurrentRules } from './recurrent.ts';
 import { reducingRules } from './reducing.ts';
@@ -30,7 +29,6 @@ export const gradientRules: ReadonlyMap<string, GradientRule> = new Map(
     ...softmaxRules,
     ...normalisationRules,
     ...quantisedRules,
-    ...qLinearRules,
     ...qLinearRules,
     ...movingRules,
     ...slicingRules,
