@@ -1,7 +1,9 @@
 import { SecateurError } from '../errors.ts';
 import { inlineFunctions, readBy } from '../graph/edit.ts';
 import type { Model, Node, Value } from '../graph/ir.ts';
+import { inferShapes } from '../graph/shapes/index.ts';
 import { DataType, dataTypeName, isFloatType } from '../onnx/data-type.ts';
+import { openBranches } from '../units/normalise/branches.ts';
 import { Emitter } from './emit.ts';
 import { gradientRules } from './rules/index.ts';
 import { RuleContext, type Accounts, type GradientRule, type Seeds } from './rules/rule.ts';
@@ -22,7 +24,8 @@ export interface Gradients {
  * values and initializers: reverse-mode differentiation in plain ONNX ops of the model's opset. No output is added.
  * Only what lies between `wrt` and the scalar is differentiated; integers and booleans carry no gradient, but rounding to
  * quantised codes passes it on. A value that the scalar does not depend on has the gradient 0. Calls of local functions
- * are inlined first, and so are branches whose condition is constant. Gradients may be constants or shared by several values.
+ * are inlined first, and so are branches whose condition is constant. Gradients may be constants or shared by several
+ * values.
  * @throws SecateurError 'unsupported' naming the node, where an op on the way has no rule; 'usage' where the scalar has
  * more than one element, or a value is not of the main graph or not of a floating-point type
  */
