@@ -1,10 +1,10 @@
 /**
  * `npm test`: sets up everything in a fresh clone, then builds, lints, checks formatting and types, and runs the unit
- * tests, the tests of the views in a browser and the end-to-end test in a real VS Code. The last line is
+ * tests, ranks on WebGPU, the tests of the views in a browser and the end-to-end test in a real VS Code. The last line is
  * `N passed, N failed` (`, N skipped` where some were).
  *
  *     npm test                    everything
- *     npm test -- unit types      only these steps: build lint format types unit webview e2e
+ *     npm test -- unit types      only these steps: build lint format types unit webgpu webview e2e
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -51,12 +51,16 @@ async function findChromium() {
     process.env.SECATEUR_CHROMIUM ?? ['chromium', 'chromium-browser', 'google-chrome'].map(which).find(Boolean);
   if (found()) return found();
   if (process.getuid?.() !== 0 || !which('apt-get')) return undefined;
-  console.log('Installing Chromium with apt-get.');
+  await aptInstall('chromium');
+  return found();
+}
+
+async function aptInstall(name) {
+  console.log(`Installing ${name} with apt-get.`);
   const quiet = { quiet: true, env: { DEBIAN_FRONTEND: 'noninteractive' } };
   await run('apt-get', ['update', '-qq'], quiet);
-  const { code, stdout } = await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium'], quiet);
+  const { code, stdout } = await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', name], quiet);
   if (code !== 0) console.log(stdout.trim().split('\n').slice(-5).join('\n'));
-  return found();
 }
 
 /** Runs a script that needs a browser and the test host. @param count reads the numbers of tests from what it printed */
@@ -79,14 +83,26 @@ async function inBrowser(script, count) {
   return counts;
 }
 
+/** Numbers of lines that begin with `ok`, `FAIL`, `skip`. */
+function countLines(stdout) {
+  const count = (word) => stdout.match(new RegExp(`^${word} {2,}`, 'gm'))?.length ?? 0;
+  return { passed: count('ok'), failed: count('FAIL'), skipped: count('skip') };
+}
+
 /** The views in a plain page, with a stand-in for VS Code. */
 function webview() {
-  const count = (stdout, word) => stdout.match(new RegExp(`^${word} {2,}`, 'gm'))?.length ?? 0;
-  return inBrowser(join('test', 'webview', 'checks.mjs'), (stdout) => ({
-    passed: count(stdout, 'ok'),
-    failed: count(stdout, 'FAIL'),
-    skipped: 0,
-  }));
+  return inBrowser(join('test', 'webview', 'checks.mjs'), countLines);
+}
+
+/** WebGPU on Chromium's software renderer, which needs the loader of Vulkan. */
+async function webgpu() {
+  await findChromium();
+  const loader = () => existsSync('/usr/lib/x86_64-linux-gnu/libvulkan.so.1');
+  if (!loader() && process.getuid?.() === 0 && which('apt-get')) await aptInstall('libvulkan1');
+  const { code, stdout } = await node(join('test', 'webgpu', 'ranks.mjs'), [], { tee: true });
+  const counts = countLines(stdout);
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  return counts;
 }
 
 /** The packaged extension in a real VS Code. */
@@ -112,6 +128,7 @@ const steps = {
       [bin('typescript/bin/tsc'), ['--noEmit', '-p', 'webview']],
     ]),
   unit,
+  webgpu,
   webview,
   e2e,
 };

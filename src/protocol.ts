@@ -208,9 +208,18 @@ export interface DataChoice {
   holdout?: string;
 }
 
+/** What the controls of the view Features say; what is left out is chosen by the data. */
+export type FeatureControls = Pick<
+  FeaturesParams,
+  'method' | 'sample' | 'input' | 'kind' | 'patch' | 'baseline' | 'select' | 'spread'
+> & {
+  /** Compare with the model of the last prune. */
+  against?: boolean;
+};
+
 /** What the editor remembers for one model, across hidden tabs and reloads. Small: no arrays of samples. */
 export interface ViewState {
-  view: 'overview' | 'ranks' | 'prune';
+  view: 'overview' | 'ranks' | 'prune' | 'features';
   selectedGroup: string | null;
   costUnit: 'macs' | 'parameters';
   data: DataSpec | null;
@@ -230,6 +239,7 @@ export interface ViewState {
   allocation?: Allocation;
   /** Metric that the live card measures; null: accuracy where the data allows it, else the first one. */
   judge?: MetricName | null;
+  features?: FeatureControls;
   /** When it was saved, in milliseconds since 1970: the newer of two copies holds. */
   savedAt?: number;
   /** Earlier measured points of the curve. */
@@ -250,6 +260,8 @@ export interface HostMethods {
       ranksByMethod: Partial<Record<MethodName, Ranks>>;
       /** Of the last prune of this model. */
       report: PruneReport | null;
+      /** Last importance of input features of this model. */
+      features: Features | null;
       /** A job of this model that is still running: it was started before the view was hidden or reloaded. */
       job: JobInfo | null;
     };
@@ -262,6 +274,7 @@ export interface HostMethods {
   /** Where to export to: a save dialog with a proposal that is never the model itself; null when dismissed. */
   'pick-export': { params: { suggestion: string }; result: string | null };
   'save-ranks': { params: { ranks: Ranks }; result: { path: string } };
+  'save-features': { params: { features: Features }; result: { path: string } };
   'save-plan': { params: { plan: Plan }; result: { path: string } | null };
   'open-beside': { params: { path: string }; result: null };
   reveal: { params: { path: string }; result: null };
@@ -313,6 +326,8 @@ export type HostEvent =
   | { type: 'ranks'; ranks: Ranks }
   /** A prune that an earlier view started has ended with this report. */
   | { type: 'report'; report: PruneReport }
+  /** Such a job has ended with the importance of features. */
+  | { type: 'features'; features: Features }
   /** Data was chosen by the palette command. */
   | { type: 'data'; data: DataSpec; choice: DataChoice }
   /** A palette command asks the view to change or act. */

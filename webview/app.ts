@@ -1,9 +1,11 @@
+import { Explaining } from './explaining.ts';
 import { Frame } from './ui/frame.ts';
 import { GroupList } from './ui/group-list.ts';
 import { Pruning } from './pruning.ts';
 import type { VsCodeApi } from './rpc.ts';
 import { Session } from './session.ts';
 import type { AppState } from './state.ts';
+import { FeaturesView } from './views/features.ts';
 import { Overview } from './views/overview.ts';
 import { PruneView } from './views/prune.ts';
 import { RanksView } from './views/ranks.ts';
@@ -23,6 +25,7 @@ export function startApp(api: VsCodeApi, root: HTMLElement): Session {
     overview: new Overview(session),
     ranks: new RanksView(session),
     prune: new PruneView(session, pruning),
+    features: new FeaturesView(session, new Explaining(session)),
   };
   const frame = new Frame(session, list.element);
   root.replaceChildren(frame.element);

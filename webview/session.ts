@@ -65,6 +65,7 @@ export class Session {
         view,
         ranks,
         report: hello.report ?? this.store.state.report,
+        features: hello.features ?? null,
         job: hello.job ? { ...hello.job, stoppable: true } : null,
       });
     } catch (thrown) {
@@ -329,9 +330,13 @@ export class Session {
         this.store.set({ job: event.job && { ...event.job, stoppable: true } });
         if (event.job?.method === 'rank') this.addPartial(event.job.partial);
         else this.store.set({ partial: null });
+        if (event.job?.method !== 'features') this.store.set({ featuresPartial: null });
         break;
       case 'ranks':
         this.store.set({ ranks: { ...this.store.state.ranks, [event.ranks.method]: event.ranks }, partial: null });
+        break;
+      case 'features':
+        this.store.set({ features: event.features, featuresPartial: null });
         break;
       case 'report':
         this.store.set({ report: event.report });

@@ -1,4 +1,14 @@
-import type { CostTerm, GroupInfo, GroupRanks, InspectReport, MethodName, PruneReport, Ranks } from '../src/formats.ts';
+import type {
+  CostTerm,
+  Features,
+  FeatureScore,
+  GroupInfo,
+  GroupRanks,
+  InspectReport,
+  MethodName,
+  PruneReport,
+  Ranks,
+} from '../src/formats.ts';
 import type {
   DataChoice,
   DataSummary,
@@ -44,6 +54,12 @@ export interface AppState {
   rankError: WireError | null;
   /** What a view says after a rank run: cancelled, saved. */
   rankNote: string;
+  /** Last importance of input features. */
+  features: Features | null;
+  /** The same, as it converges; null when none is computed. */
+  featuresPartial: readonly FeatureScore[] | null;
+  featuresError: WireError | null;
+  featuresNote: string;
   job: (JobInfo & { stoppable: boolean }) | null;
   /** Full-model value of the metric on the measured samples. */
   reference: number | null;
@@ -101,6 +117,10 @@ export class Store {
       partial: null,
       rankError: null,
       rankNote: '',
+      features: null,
+      featuresPartial: null,
+      featuresError: null,
+      featuresNote: '',
       job: null,
       reference: null,
       measured: { status: 'idle' },

@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import packageJson from '../../package.json' with { type: 'json' };
 import { addCompare } from './commands/compare.ts';
 import { addEvaluate } from './commands/evaluate.ts';
+import { addFeatures } from './commands/features.ts';
 import { addInspect } from './commands/inspect.ts';
 import { addPrune } from './commands/prune.ts';
 import { addRank } from './commands/rank.ts';
@@ -27,7 +28,7 @@ Examples:
 
 Exit codes: 0 success, 1 the job failed or was cancelled, 2 bad usage or bad input.`,
     );
-  for (const add of [addInspect, addEvaluate, addRank, addPrune, addCompare]) add(program);
+  for (const add of [addInspect, addEvaluate, addRank, addPrune, addFeatures, addCompare]) add(program);
   for (const command of program.commands) tellErrors(command, `secateur ${command.name()}`);
   tellErrors(program, 'secateur');
   return program;

@@ -30,6 +30,7 @@ export function registerCommands(services: CommandServices): vscode.Disposable {
       if (model) await editors.open(model);
     },
     'secateur.rank': withModel((model) => editors.open(model, { type: 'show', view: 'ranks' })),
+    'secateur.features': withModel((model) => editors.open(model, { type: 'show', view: 'features' })),
     'secateur.prune': withModel((model) => editors.open(model, { type: 'show', view: 'prune' })),
     'secateur.chooseData': withModel((model) => chooseData(services, model)),
     'secateur.compare': withModel(async (model) => {

@@ -2,7 +2,7 @@ import { access } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import * as vscode from 'vscode';
 import { SecateurError } from '../errors.ts';
-import type { Plan, Ranks } from '../formats.ts';
+import type { Features, Plan, Ranks } from '../formats.ts';
 import type { DataChoice } from '../protocol.ts';
 import { labelOf } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
@@ -61,6 +61,15 @@ export class HostActions {
     const path = await freeName(dirname(model.fsPath), name);
     await write(path, ranks);
     this.log.info(`ranks saved as ${path}`);
+    return { path };
+  }
+
+  /** As the ranks. */
+  async saveFeatures(model: vscode.Uri, features: Features): Promise<{ path: string }> {
+    const name = `${basename(model.fsPath).replace(/\.onnx$/i, '')}.features.json`;
+    const path = await freeName(dirname(model.fsPath), name);
+    await write(path, features);
+    this.log.info(`importance of features saved as ${path}`);
     return { path };
   }
 
@@ -124,7 +133,7 @@ async function write(path: string, content: unknown): Promise<void> {
 
 /** `name` in `folder`, with -2, -3, … before its extensions when it is taken. */
 async function freeName(folder: string, name: string): Promise<string> {
-  const [, stem, extensions] = /^(.*?)((?:\.(?:ranks|plan|pruned))?\.[^.]+)$/.exec(name) ?? ['', name, ''];
+  const [, stem, extensions] = /^(.*?)((?:\.(?:ranks|plan|pruned|features))?\.[^.]+)$/.exec(name) ?? ['', name, ''];
   for (let attempt = 1; ; attempt++) {
     const path = join(folder, attempt === 1 ? name : `${stem}-${attempt}${extensions}`);
     try {

@@ -1,5 +1,5 @@
 import type * as vscode from 'vscode';
-import type { MethodName, PruneReport, Ranks } from '../formats.ts';
+import type { Features, MethodName, PruneReport, Ranks } from '../formats.ts';
 import type { DataSpec, ViewState } from '../protocol.ts';
 import { dataToBeginWith, proposeData } from './data-choices.ts';
 import { ModelStore } from './model-store.ts';
@@ -18,11 +18,14 @@ export class Memory {
   readonly ranks: ModelStore<StoredRanks>;
   /** Of the last prune. */
   readonly reports: ModelStore<PruneReport>;
+  /** The last importance of input features. */
+  readonly features: ModelStore<Features>;
 
   constructor(context: vscode.ExtensionContext, log: vscode.LogOutputChannel) {
     this.views = new ModelStore(context, 'views', log);
     this.ranks = new ModelStore(context, 'ranks', log);
     this.reports = new ModelStore(context, 'reports', log);
+    this.features = new ModelStore(context, 'features', log);
   }
 
   /** The data that was last chosen for a model, or what its editor would begin with. */

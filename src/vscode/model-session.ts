@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import * as vscode from 'vscode';
 import { SecateurError } from '../errors.ts';
 import type { EngineMethod, ParamsOf, ResultOf } from '../engine/process/wire.ts';
-import type { PruneReport, Ranks } from '../formats.ts';
+import type { Features, PruneReport, Ranks } from '../formats.ts';
 import type { HostEvent, HostMethods, JobInfo, Progress, ViewState } from '../protocol.ts';
 import { dataToBeginWith, labelOf, proposeData } from './data-choices.ts';
 import type { EngineService } from './engine-service.ts';
@@ -12,11 +12,12 @@ import { mergeRanks } from './merge-ranks.ts';
 import { dataSpec, defaultsFromSettings } from './settings.ts';
 
 /** Jobs that go on while nobody looks. The others only serve a view and end with it. */
-const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare']);
+const LASTING: ReadonlySet<EngineMethod> = new Set<EngineMethod>(['rank', 'prune', 'compare', 'features']);
 const TITLES: Partial<Record<EngineMethod, string>> = {
   rank: 'Ranking',
   prune: 'Pruning',
   compare: 'Comparing',
+  features: 'Explaining',
 };
 
 /** One context of a webview: hiding a tab ends it, showing the tab again begins another one. */
@@ -69,10 +70,11 @@ export class ModelSession implements vscode.Disposable {
   /** A view has started: what it needs to draw itself. Its events follow the answer. */
   async hello(view: View): Promise<HostMethods['hello']['result']> {
     const { memory } = this.services;
-    const [{ last, byMethod }, saved, report, dataChoices] = await Promise.all([
+    const [{ last, byMethod }, saved, report, features, dataChoices] = await Promise.all([
       this.storedRanks(),
       memory.views.load(this.path),
       memory.reports.load(this.path),
+      memory.features.load(this.path),
       proposeData(this.path),
     ]);
     this.views.add(view);
@@ -91,6 +93,7 @@ export class ModelSession implements vscode.Disposable {
       ranks: last === null ? null : (byMethod[last] ?? null),
       ranksByMethod: byMethod,
       report: report ?? null,
+      features: features ?? null,
       job: job?.info ?? null,
     };
   }
@@ -150,6 +153,7 @@ export class ModelSession implements vscode.Disposable {
     try {
       const result = await work;
       if (method === 'rank') await this.keepRanks(job, result as Ranks);
+      if (method === 'features') await this.keepFeatures(job, result as Features);
       if (method === 'prune') await this.keepReport(job, result as PruneReport);
       return result;
     } finally {
@@ -205,6 +209,11 @@ export class ModelSession implements vscode.Disposable {
   private async keepReport(job: Job, report: PruneReport): Promise<void> {
     this.tellOthers(job, { type: 'report', report });
     await this.services.memory.reports.save(this.path, report);
+  }
+
+  private async keepFeatures(job: Job, features: Features): Promise<void> {
+    this.tellOthers(job, { type: 'features', features });
+    await this.services.memory.features.save(this.path, features);
   }
 
   private afterHello(view: View): void {

@@ -54,6 +54,7 @@ export class WebviewRouter {
       'pick-data': ({ kind }) => actions.pickData(session.uri, kind),
       'pick-export': ({ suggestion }) => actions.pickExport(session.uri, suggestion),
       'save-ranks': ({ ranks }) => actions.saveRanks(session.uri, ranks),
+      'save-features': ({ features }) => actions.saveFeatures(session.uri, features),
       'save-plan': ({ plan }) => actions.savePlan(session.uri, plan),
       'open-beside': ({ path }) => actions.openBeside(path),
       reveal: ({ path }) => actions.reveal(path),

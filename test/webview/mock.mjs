@@ -1,5 +1,6 @@
 /* global window, location */
 /** Stands in for VS Code and the engine, inside the page. The scene comes in the URL; nothing here is shipped. */
+import { featuresOf } from './features.mjs';
 import { groupRanks, models, ranksOf } from './models.mjs';
 
 const query = new URLSearchParams(location.search);
@@ -129,6 +130,7 @@ const handlers = {
             }),
           }
         : {},
+      features: query.get('features') ? featuresOf(query.get('features'), model.model, data) : null,
       job: null,
     };
   },
@@ -136,6 +138,7 @@ const handlers = {
   'pick-data': async ({ kind }) => ({ path: `/data/${kind}.npz`, label: `${kind}.npz` }),
   'pick-export': async ({ suggestion }) => `/home/mira/models/${suggestion}`,
   'save-ranks': async () => ({ path: '/home/mira/models/resnet8-digits.ranks.json' }),
+  'save-features': async () => ({ path: '/home/mira/models/resnet8-digits.features.json' }),
   'save-plan': async () => ({ path: '/home/mira/models/resnet8-digits.plan.json' }),
   'open-beside': async () => null,
   reveal: async () => null,
@@ -216,6 +219,17 @@ const handlers = {
       metric: params.metric ?? null,
       groups: params.groups,
     });
+  },
+  features: async (params, id) => {
+    const found = featuresOf('patches', model.model, summary(params.data));
+    for (let step = 1; step <= 10; step++) {
+      if (cancelled.has(id)) return { ...found, complete: false };
+      const features = found.features.map((f) => ({ ...f, importance: (f.importance * step + (10 - step) / 49) / 10 }));
+      progress(id, step / 10, `step ${step * 30} of 300`, { features });
+      await sleep(40);
+      if (flags.has('hangs') && step === 6) await new Promise(() => {});
+    }
+    return found;
   },
   plan: async (_, id) => {
     for (let i = 0; i < 6; i++) {

@@ -81,6 +81,22 @@ const scenes = [
       },
     },
   ],
+  ['features-empty', { view: { view: 'features' } }],
+  ...['patches', 'columns', 'shapley', 'tokens', 'rows', 'pixels', 'compared'].map((features) => [
+    `features-${features}`,
+    { features, view: { view: 'features' } },
+  ]),
+  [
+    'features-running',
+    {
+      flags: 'hangs',
+      view: { view: 'features' },
+      act: async (p) => {
+        await p.getByRole('button', { name: 'Explain', exact: true }).click();
+        await p.waitForTimeout(700);
+      },
+    },
+  ],
   ['prune-empty', { view: { view: 'prune' } }],
   ['prune', { flags: 'ranked', view: { view: 'prune', selectedGroup: 'b2.conv1', frozen: ['stem'] }, wait: 900 }],
   ['prune-measuring', { flags: 'ranked,hangs', view: { view: 'prune' }, wait: 700 }],
@@ -155,7 +171,9 @@ for (const theme of ['dark', 'light', 'contrast']) {
       if (
         !wanted.length &&
         suffix &&
-        !['overview', 'ranks', 'prune', 'prune-report', 'overview-many', 'state-died'].includes(name)
+        !['overview', 'ranks', 'prune', 'prune-report', 'features-patches', 'overview-many', 'state-died'].includes(
+          name,
+        )
       )
         continue;
       const page = await browser.newPage({ viewport: { width, height }, reducedMotion: 'reduce' });
@@ -168,6 +186,7 @@ for (const theme of ['dark', 'light', 'contrast']) {
         theme,
         model: scene.model ?? 'resnet',
         flags: scene.flags ?? '',
+        features: scene.features ?? '',
         view: JSON.stringify(scene.view ?? {}),
       });
       await page.goto(`${server.url}?${query}`);

@@ -12,6 +12,7 @@ const TABS: { view: ViewName; label: string }[] = [
   { view: 'overview', label: 'Overview' },
   { view: 'ranks', label: 'Ranks' },
   { view: 'prune', label: 'Prune' },
+  { view: 'features', label: 'Features' },
 ];
 
 const DEVICES: Record<DeviceName, string> = {
