@@ -47,6 +47,11 @@ export function sweep(
   return factor;
 }
 
+/** How often the inversion of a matrix of n columns pauses. */
+export function inversionSteps(n: number): number {
+  return Math.ceil(n / BLOCK);
+}
+
 /**
  * Inverts a positive definite matrix in place, block by block.
  * @param pause awaited after each block, so that long inversions can be cancelled

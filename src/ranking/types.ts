@@ -49,9 +49,9 @@ export interface RankOptions {
 
 /** Told after every batch of coalitions, so that a bar moves and a cancel is seen. */
 export interface RankProgress {
-  /** Coalitions evaluated so far, those of a resumed run included. */
+  /** Coalitions evaluated so far, those of a resumed run included; steps, of methods without a game. */
   evaluations: number;
-  /** Coalitions that the run will take if it goes to its end. */
+  /** How many the run will take if it goes to its end. */
   planned: number;
   /** Scores so far; present when they changed since the last call. */
   partial?: GroupRanks;

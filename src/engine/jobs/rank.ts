@@ -68,7 +68,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     const title = `ranking ${group.id}${groups.length > 1 ? ` (group ${i + 1} of ${groups.length})` : ''}`;
     const progress = (evaluations: number, planned: number, partial?: GroupRanks): void => {
       const fraction = (behind + share * (planned > 0 ? Math.min(1, evaluations / planned) : partial ? 1 : 0)) / total;
-      const note = planned > 1 ? `${title}: ${evaluations} of at most ${planned} evaluations` : title;
+      const note = planned > 1 ? `${title}: ${evaluations} of at most ${planned} ${metric ? 'evaluations' : 'steps'}` : title;
       const left = timeLeft.words(fraction);
       context.progress({ fraction, note: left ? `${note}, ${left}` : note, ...(partial ? { partial } : {}) });
     };

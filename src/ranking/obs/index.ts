@@ -1,9 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { columnsOfUnits, type LinearRead, type MomentSource, stackedWeights } from '../../evaluation/moments/index.ts';
+import { inversionSteps } from '../../math/sweep.ts';
 import { cancelled } from '../coalitions.ts';
 import { requireMoments } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
-import type { RankMethod } from '../types.ts';
+import type { RankMethod, RankProgress } from '../types.ts';
 import { DAMPING, Elimination } from './elimination.ts';
 
 /** Numbers in double precision that the elimination may hold: 320 MB. One convolution over 512 channels of 3 × 3 takes 26e6. */
@@ -27,7 +28,9 @@ export const obs: RankMethod = {
     const { group } = context;
     const source = requireMoments('obs', context);
     const large = source.reads.reads.reduce((sum, read) => sum + numbersOf(read), 0) > MOST_NUMBERS;
-    const scores = await (large ? errorsWithoutRefit : eliminate)(source, group.size, signal);
+    const scores = large
+      ? await errorsWithoutRefit(source, group.size, signal)
+      : await eliminate(source, group.size, onProgress, signal);
     const estimator = large ? { estimator: 'one-shot, without refit' } : {};
     const ranks = groupRanks(group, { scores, ...estimator, seconds: secondsSince(started) });
     onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
@@ -41,20 +44,31 @@ function numbersOf({ columns, consumers }: LinearRead): number {
 }
 
 /** Removes unit after unit. @returns by unit the error that its removal led to, never less than before */
-async function eliminate(source: MomentSource, size: number, signal?: AbortSignal): Promise<Float64Array> {
+async function eliminate(
+  source: MomentSource,
+  size: number,
+  onProgress?: (progress: RankProgress) => void,
+  signal?: AbortSignal,
+): Promise<Float64Array> {
   const { reads } = source.reads;
+  const planned = reads.reduce((sum, read) => sum + inversionSteps(read.columns), size);
+  let done = 0;
+  const step = async (): Promise<void> => {
+    await pause(signal);
+    onProgress?.({ evaluations: ++done, planned });
+  };
   const moments = await source.moments('gram', reads, signal);
   const layers: Elimination[] = [];
   for (const [i, read] of reads.entries()) {
     const unitColumns = columnsOfUnits(read.units, size);
     const layer = { gram: moments[i].second, ...stackedWeights(read), unitColumns };
-    layers.push(await Elimination.open(layer, DAMPING, () => pause(signal)));
+    layers.push(await Elimination.open(layer, DAMPING, step));
   }
   const scores = new Float64Array(size);
   const left = new Set(Array.from({ length: size }, (_, unit) => unit));
   let reached = 0;
   while (left.size > 0) {
-    await pause(signal);
+    await step();
     const unit = cheapest(left, layers);
     left.delete(unit);
     for (const layer of layers) layer.remove(unit);

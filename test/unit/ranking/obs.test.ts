@@ -306,6 +306,16 @@ describe('the method obs', () => {
     }
   });
 
+  it('tells how far it is, to the end and never back', async () => {
+    const { group, moments } = open(FORMS['two convolutions of unlike kernels']);
+    const told: [number, number][] = [];
+    await rankGroup('obs', { group, moments }, { seed: 0 }, undefined, ({ evaluations, planned, partial }) => {
+      if (!partial) told.push([evaluations, planned]);
+    });
+    // Two blocks of 54 columns, one of 6, and 6 units.
+    expect(told).toEqual(Array.from({ length: 9 }, (_, i) => [i + 1, 9]));
+  });
+
   it('can be cancelled', async () => {
     const { group, moments } = open(FORMS.Gemm);
     const options = { seed: 0 };
