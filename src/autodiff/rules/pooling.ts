@@ -124,17 +124,24 @@ function maxPoolByPatches(c: RuleContext): void {
 
 /** Adds to every element of x what is in g for each of the windows that it lies in. */
 function sumOverWindows(c: RuleContext, g: Value, w: Window, x: Value): Value {
-  const ones = Array<number>(product(w.kernel)).fill(1);
-  const kernel = c.numbers(ones, [1, 1, ...w.kernel], c.elemTypeOf(g));
-  return c.reshapeLike(spread(c, apart(c, g), kernel, w, 1, x), x);
+  const channels = c.dimOf(x, 1);
+  // Depthwise convolutions are fast, depthwise transposed ones are not: then each channel is a sample of its own.
+  if (typeof channels === 'number' && w.strides.every((s) => s === 1))
+    return spread(c, g, onesKernel(c, channels, w, g), w, channels, x);
+  return c.reshapeLike(spread(c, apart(c, g), onesKernel(c, 1, w, g), w, 1, x), x);
+}
+
+/** [channels, 1, …kernel] */
+function onesKernel(c: RuleContext, channels: number, w: Window, like: Value): Value {
+  const dims = [channels, 1, ...w.kernel];
+  return c.constant(Tensor.fromNumbers('', c.elemTypeOf(like), dims, Array<number>(product(dims)).fill(1)));
 }
 
 /** How many elements of x lie in each window: [1, 1, …windows]. */
 function windowCounts(c: RuleContext, w: Window, x: Value, windows: Value): Value {
-  const kernel = c.numbers(Array<number>(product(w.kernel)).fill(1), [1, 1, ...w.kernel], c.elemTypeOf(x));
   if (coveredEnd(c, w, x, windows).includes(undefined) && w.ceil)
     return c.fail('ceil_mode with sizes that are known when it runs only is not supported');
-  return patches(c, plane(c, x), kernel, w, windows);
+  return patches(c, plane(c, x), onesKernel(c, 1, w, x), w, windows);
 }
 
 /** The part of a window's mean that each of its elements has: a number, or one for each window. */
