@@ -83,9 +83,20 @@ const extreme: GradientRule = (c) => {
 
 const where: GradientRule = (c) => {
   const [condition, g] = [c.input(0), c.grad()!];
+  if (isFiniteProduct(c)) return c.give(1, c.unbroadcast(g, c.input(1)));
   if (c.needs(1)) c.give(1, c.unbroadcast(c.keep(condition, g), c.input(1)));
   if (c.needs(2)) c.give(2, c.unbroadcast(c.keep(c.not(condition), g), c.input(2)));
 };
+
+/**
+ * x·f written so that it is 0 where f is, also where x is not finite: Where(f ≠ 0, x·f, 0), as closed gates are. At f = 0
+ * its slope is that of the product too, which the choice made there does not tell.
+ */
+function isFiniteProduct(c: RuleContext): boolean {
+  const [cast, product] = [c.input(0).producer, c.input(1).producer];
+  if (cast?.op !== 'Cast' || product?.op !== 'Mul' || !product.inputs.includes(cast.inputs[0])) return false;
+  return c.numbersOf(c.input(2))?.every((x) => x === 0) ?? false;
+}
 
 /** Bounds are attributes before opset 11; outside of them the gradient goes to the bound. */
 const clip: GradientRule = (c) => {

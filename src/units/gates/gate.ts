@@ -125,7 +125,7 @@ export class GateContext {
       : this.add('Clip', [x], { min: { float: bound } });
   }
 
-  /** x times the gates, 0 where they are closed whatever x is. */
+  /** x times the gates, 0 where they are closed whatever x is. Gradients know this form (autodiff/rules/pointwise.ts). */
   product(x: Value, factor = this.factor, elemType = this.elemType): Value {
     const product = this.add('Mul', [x, factor]);
     return this.opset >= 9 ? zeroWhereClosed(this, product, factor, elemType) : product;

@@ -2,9 +2,10 @@ import { create } from '@bufbuild/protobuf';
 import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { addGradients } from '../../../src/autodiff/gradient.ts';
-import type { Dim, Value } from '../../../src/graph/ir.ts';
+import type { Dim, Graph, Value } from '../../../src/graph/ir.ts';
 import { FunctionProtoSchema } from '../../../src/onnx/onnx_pb.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
+import { Tensor } from '../../../src/onnx/tensor.ts';
 import { builder, subgraph, type Builder } from '../../support/build.ts';
 import { checkGradient, runValues } from '../../support/gradients.ts';
 
@@ -55,6 +56,19 @@ describe('the walk backwards', () => {
     const branch = (name: string, op: string) => subgraph(b, name, (inner) => [inner.op(op, [h])]);
     const y = b.op('If', [on], { then_branch: branch('then', 'Neg'), else_branch: branch('else', 'Relu') }, 'choice');
     expect(() => addGradients(b.model, y, [x])).toThrow(/node "choice" \(If\)/);
+  });
+
+  it('opens branches whose condition is constant, one within the other', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 3]);
+    const h = b.op('Tanh', [x]);
+    const yes = b.constant(Tensor.fromNumbers('yes', DataType.BOOL, [], [1]));
+    const choice = (inner: Builder, then: Graph, otherwise: Graph) =>
+      inner.op('If', [yes], { then_branch: then, else_branch: otherwise });
+    const branch = (name: string, op: string) => subgraph(b, name, (inner) => [inner.op(op, [h])]);
+    const nested = subgraph(b, 'nested', (inner) => [choice(inner, branch('deep', 'Exp'), branch('off', 'Floor'))]);
+    const y = choice(b, nested, branch('else', 'Floor'));
+    await checkGradient(b.model, y, [x, y]);
   });
 
   it('differentiates a number only, names ops without a rule, and lets integers be', () => {
