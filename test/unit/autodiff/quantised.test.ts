@@ -30,6 +30,26 @@ describe('quantised models', () => {
     );
   });
 
+  // torch.fake_quantize_per_tensor_affine and …_per_channel_affine pass on what rounds to a code.
+  it('what is cut off gets no gradient', async () => {
+    const b = builder({ opset: 13 });
+    const [x, seed] = [b.input('x', ['N', 2]), b.input('seed', ['N', 2])];
+    const scale = b.floats([0.1, 0.5]);
+    const zero = b.constant(Tensor.fromNumbers('zero', DataType.UINT8, [2], [0, 10]));
+    const y = b.op('DequantizeLinear', [b.op('QuantizeLinear', [x, scale, zero], { axis: 1 }), scale, zero], {
+      axis: 1,
+    });
+    const dx = addVectorJacobianProducts(b.model, new Map([[y, seed]]), [x]).gradients.get(x)!;
+    const codes = [-0.4, -1, 0, 255, 255.4, 264, -3, -0.3];
+    const data = codes.map((q, i) => (i % 2 ? (q - 10) * 0.5 : q * 0.1));
+    const feeds = {
+      x: new ort.Tensor('float32', Float32Array.from(data), [4, 2]),
+      seed: new ort.Tensor('float32', new Float32Array(8).fill(1), [4, 2]),
+    };
+    const out = await runValues(b.model, [dx], feeds);
+    expect([...(out[dx.name].data as Float32Array)]).toEqual([1, 0, 1, 1, 1, 0, 0, 1]);
+  });
+
   it('scales have none', () => {
     const b = builder({ opset: 13 });
     const [x, scale] = [b.input('x', [1]), b.input('scale', [])];
