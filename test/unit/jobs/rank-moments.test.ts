@@ -2,9 +2,15 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { openGame } from '../../../src/evaluation/coalitions/index.ts';
+import { openDataset } from '../../../src/evaluation/data/index.ts';
+import { readOutput } from '../../../src/evaluation/metrics/index.ts';
+import type { MethodName } from '../../../src/formats.ts';
+import { loadModel } from '../../../src/graph/load.ts';
+import { analyseStructure } from '../../../src/units/analyse.ts';
 import { builder } from '../../support/build.ts';
 import { temporaryFolder } from '../../support/temporary.ts';
-import { failure, run } from './jobs.ts';
+import { example, failure, run } from './jobs.ts';
 
 const folder = temporaryFolder();
 const data = { path: null, seed: 0, samples: 8 };
@@ -40,4 +46,23 @@ test.each(['wanda', 'obs'] as const)('%s leaves out a group that it can say noth
   const error = await failure(run('rank', { model, data, method, groups: ['first'], seed: 0, device }));
   expect(error.code).toBe('unsupported');
   expect(error.message).toContain("'first'");
+});
+
+test('of a quarter of the first layer of the example, obs keeps more than magnitude does, also without a refit', async () => {
+  const folder = join(example, '../lenet5');
+  const [path, heldout] = [join(folder, 'model.onnx'), join(folder, 'heldout.npz')];
+  const model = loadModel(path);
+  const dataset = await openDataset(model, { path: heldout, seed: 0 });
+  const reading = await readOutput(model, dataset);
+  const game = await openGame(analyseStructure(model), 'conv1', dataset, { metric: 'accuracy', reading, device });
+  const calib = { path: join(folder, 'calib.npz'), seed: 0 };
+  const best = async (method: MethodName): Promise<Uint8Array> => {
+    const { groups } = await run('rank', { model: path, data: calib, method, groups: ['conv1'], seed: 0, device });
+    const kept = [...groups[0].units].sort((a, b) => b.score - a.score).slice(0, 5);
+    return Uint8Array.from({ length: groups[0].size }, (_, unit) => (kept.some((u) => u.index === unit) ? 1 : 0));
+  };
+  const [obs, magnitude] = await game.evaluate([await best('obs'), await best('magnitude')]);
+  await game.close();
+  expect(obs).toBeGreaterThan(magnitude);
+  expect(obs).toBeGreaterThan(0.97);
 });
