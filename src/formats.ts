@@ -19,7 +19,6 @@ export type MethodName =
   | 'shapley'
   | 'oracle'
   | 'leave-one-out'
-  | 'dirichlet'
   | 'taylor'
   | 'taylor-squared'
   | 'taylor-signed'
@@ -27,8 +26,6 @@ export type MethodName =
   | 'magnitude'
   | 'magnitude-l2'
   | 'activation'
-  | 'wanda'
-  | 'obs'
   | 'wanda'
   | 'obs'
   | 'random';

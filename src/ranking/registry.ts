@@ -1,12 +1,14 @@
 import { SecateurError } from '../errors.ts';
 import type { MethodName } from '../formats.ts';
 import { activation } from './activation.ts';
+import { fisher } from './fisher.ts';
 import { leaveOneOut } from './leave-one-out.ts';
 import { magnitude, magnitudeL2 } from './magnitude.ts';
 import { obs } from './obs/index.ts';
 import { oracle } from './oracle/index.ts';
 import { random } from './random.ts';
 import { shapley } from './shapley/index.ts';
+import { taylor, taylorSigned, taylorSquared } from './taylor.ts';
 import { wanda } from './wanda.ts';
 import type { RankContext, RankMethod, RankOptions, RankOutcome, RankProgress } from './types.ts';
 
@@ -15,6 +17,10 @@ export const methods: readonly RankMethod[] = [
   shapley,
   oracle,
   leaveOneOut,
+  taylor,
+  taylorSquared,
+  taylorSigned,
+  fisher,
   magnitude,
   magnitudeL2,
   activation,
@@ -29,6 +35,7 @@ const aliases: Record<string, MethodName> = {
   l1: 'magnitude',
   'magnitude-l1': 'magnitude',
   l2: 'magnitude-l2',
+  obd: 'fisher',
 };
 
 /** The method of that name or alias. @throws SecateurError 'usage' for an unknown name */

@@ -2,7 +2,7 @@ import { SecateurError } from '../errors.ts';
 import type { MomentSource } from '../evaluation/moments/index.ts';
 import type { CoalitionGame } from '../evaluation/types.ts';
 import type { MethodName } from '../formats.ts';
-import type { ActivationSource, RankContext } from './types.ts';
+import type { ActivationSource, GradientSource, RankContext } from './types.ts';
 
 /** The context's game, checked to be that of the group. @throws SecateurError 'internal' without one */
 export function requireGame(method: MethodName, context: RankContext): CoalitionGame {
@@ -36,6 +36,12 @@ export function requireMoments(method: MethodName, { moments, group }: RankConte
       'Use another method for this group, such as shapley, leave-one-out or activation.',
     );
   return moments;
+}
+
+/** The context's source of gradients. @throws SecateurError 'internal' without one */
+export function requireGradients(method: MethodName, { gradients, group }: RankContext): GradientSource {
+  if (!gradients) throw new SecateurError('internal', `Method ${method} needs the gradients of group '${group.id}'.`);
+  return gradients;
 }
 
 /**

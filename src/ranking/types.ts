@@ -1,3 +1,4 @@
+import type { GateMoments, GradientSubject, LossKind } from '../evaluation/gradients/index.ts';
 import type { MomentSource } from '../evaluation/moments/index.ts';
 import type { CoalitionGame } from '../evaluation/types.ts';
 import type { GroupRanks, MethodName, ShapleyEstimator } from '../formats.ts';
@@ -13,6 +14,29 @@ export interface ActivationSource {
   meanAbs(group: Group, signal?: AbortSignal): Promise<Float64Array>;
 }
 
+/** Derivatives of the losses of samples with respect to the gates of a group, all of them open. */
+export interface GateDerivatives {
+  moments: GateMoments;
+  /** What was differentiated. */
+  loss: LossKind;
+  /** Random targets of each sample, or answers that were all taken in turn (`exact`); 1 for labels. */
+  draws: number;
+  exact: boolean;
+}
+
+export interface GradientSource {
+  /**
+   * @param onProgress told after every run of the backward pass, which all groups of a job share
+   * @throws SecateurError 'unsupported' naming the operator that has no gradient rule; 'cancelled'
+   */
+  derivatives(
+    group: Group,
+    subject: GradientSubject,
+    signal?: AbortSignal,
+    onProgress?: (done: number, planned: number) => void,
+  ): Promise<GateDerivatives>;
+}
+
 /** What a ranking may draw on. Only what the method `needs` has to be there. */
 export interface RankContext {
   /** The group as the structure analysis found it (magnitude reads its weights). */
@@ -20,6 +44,7 @@ export interface RankContext {
   /** Its game; see openGame in evaluation/coalitions. */
   game?: CoalitionGame;
   activations?: ActivationSource;
+  gradients?: GradientSource;
   /** Second moments of what the group's consumers read. */
   moments?: MomentSource;
 }
@@ -72,7 +97,7 @@ export interface RankMethod {
   label: string;
   /** One sentence for a tooltip. */
   description: string;
-  needs: 'game' | 'weights' | 'activations' | 'moments' | 'nothing';
+  needs: 'game' | 'weights' | 'activations' | 'gradients' | 'moments' | 'nothing';
   /**
    * True when scores of different groups are in one unit (the metric's), so that a plan may compare them as they are;
    * false when a plan has to normalise them per group first.

@@ -7,6 +7,7 @@ import type { Group, Structure } from '../../units/types.ts';
 import { ActivationRuns } from './activations.ts';
 import { coalitionCache } from './coalition-cache.ts';
 import type { OpenData } from './data.ts';
+import { GradientPasses } from './gradients.ts';
 import type { OpenModel } from './model.ts';
 
 /** One group to be ranked. */
@@ -18,6 +19,7 @@ export interface GroupJob {
   /** Null for methods without a game. */
   metric: MetricName | null;
   device: Ranks['device'];
+  seed: number;
   /** Sentences for the result; sources add to them. */
   warnings: string[];
 }
@@ -39,6 +41,9 @@ export const sources: Record<
     gives: { activations: new ActivationRuns(structure, data.search, device) },
   }),
   moments: openMoments,
+  gradients: ({ model, structure, data, device, seed, warnings }) => ({
+    gives: { gradients: new GradientPasses({ key: model.key, structure, data, device, seed, warnings }) },
+  }),
   game: openCachedGame,
 };
 

@@ -82,7 +82,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
         outcome = await rankOne(
           method,
           group,
-          () => open({ model, structure, group, data, metric, device, warnings }),
+          () => open({ model, structure, group, data, metric, device, seed: params.seed, warnings }),
           params,
           state.states[group.id],
           context,

@@ -13,7 +13,7 @@ import { SampleSums, type GateMoments } from './sample-sums.ts';
 export interface GateGradientOptions {
   device: DeviceName;
   signal?: AbortSignal;
-  /** Told after every run. */
+  /** Told after every run: samples so far, each draw of a sample counted. */
   onProgress?: (done: number, planned: number) => void;
   /** Rows of a run, at most; by default as memory allows. */
   rows?: number;
@@ -29,7 +29,7 @@ export interface GateGradients {
 }
 
 /** Bytes of the tensors of a run. */
-const CPU_BYTES = 192 * 2 ** 20;
+const CPU_BYTES = 512 * 2 ** 20;
 const GPU_BYTES = 1024 * 2 ** 20;
 const MOST_ROWS = 256;
 /** Tensors of the backward part, relative to those of the forward part that it needs. */
@@ -62,11 +62,13 @@ export async function gateGradients(
   if (many) passes.push({ graph: many, batches: batchesOf(dataset, rowsOf(many, options)), single: false });
   if (single) passes.push({ graph: single, batches: dataset.batches(null, 1), single: true });
   const sizes = new Map(structure.groups.map((g) => [g.id, g.size]));
-  const planned = passes.reduce((sum, p) => sum + p.batches.length * loss.draws, 0);
+  const planned = passes.length * dataset.samples * loss.draws;
   const moments = new Map<string, GateMoments>();
   let done = 0;
   for (const pass of passes) {
-    const found = await runPass(pass, sizes, dataset, loss, device, signal, () => onProgress?.(++done, planned));
+    const found = await runPass(pass, sizes, dataset, loss, device, signal, (samples) =>
+      onProgress?.((done += samples), planned),
+    );
     for (const [group, m] of found) moments.set(group, m);
   }
   return { moments, failures, notes };
@@ -143,7 +145,7 @@ async function runPass(
   loss: SampleLoss,
   device: DeviceName,
   signal: AbortSignal | undefined,
-  onRun: () => void,
+  onRun: (samples: number) => void,
 ): Promise<Map<string, GateMoments>> {
   const groups = [...new Set(graph.parts.map((p) => p.group))];
   const sums = new Map(groups.map((id) => [id, new SampleSums(sizes.get(id)!)]));
@@ -158,7 +160,7 @@ async function runPass(
         const results = await runOnce(session, graph, { ...feeds, ...loss.feeds(indices, draw) });
         const weights = Float64Array.from({ length: rows }, (_, r) => loss.weight(indices[r], draw));
         for (const [id, gradients] of perUnit(graph, results, sizes, rows)) sums.get(id)!.add(gradients, weights);
-        onRun();
+        onRun(count);
       }
       for (const s of sums.values()) s.finish(single ? 1 : count, loss.draws);
     }

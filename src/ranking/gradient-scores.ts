@@ -1,0 +1,54 @@
+import { SecateurError } from '../errors.ts';
+import type { GradientSubject } from '../evaluation/gradients/index.ts';
+import type { MethodName } from '../formats.ts';
+import type { RunningVector } from '../math/statistics.ts';
+import type { GateDerivatives, RankMethod } from './types.ts';
+import { requireGradients } from './require.ts';
+import { groupRanks, secondsSince } from './result.ts';
+
+/** What a method makes of the derivatives of a loss with respect to the gates of a group. */
+export interface GradientScores {
+  name: MethodName;
+  label: string;
+  description: string;
+  subject: GradientSubject;
+  /** Which mean over samples, and what it is multiplied by. @throws SecateurError 'usage' where it means nothing */
+  score(derivatives: GateDerivatives): { of: RunningVector; times: number };
+  /** In a few words, where it is not evident which loss was differentiated, and how. */
+  estimator?(derivatives: GateDerivatives): string | undefined;
+}
+
+/** A method whose scores are means over samples, with their standard errors. */
+export function gradientMethod({ name, label, description, subject, score, estimator }: GradientScores): RankMethod {
+  return {
+    name,
+    label,
+    description,
+    needs: 'gradients',
+    comparable: true,
+    plannedEvaluations: () => 0,
+    async rank(context, _options, signal, onProgress) {
+      const started = performance.now();
+      const { group } = context;
+      const derivatives = await requireGradients(name, context).derivatives(group, subject, signal, (done, planned) =>
+        onProgress?.({ evaluations: done, planned }),
+      );
+      const { of, times } = score(derivatives);
+      const broken = of.mean.findIndex((x) => !Number.isFinite(x));
+      if (broken >= 0)
+        throw new SecateurError(
+          'runtime',
+          `The gradient with respect to unit ${broken} of group '${group.id}' is not a finite number.`,
+          'Check the data for infinities and NaN, or use a method that needs no gradients.',
+        );
+      const ranks = groupRanks(group, {
+        scores: of.mean.map((x) => times * x),
+        stderr: of.standardError().map((x) => Math.abs(times) * x),
+        estimator: estimator?.(derivatives),
+        seconds: secondsSince(started),
+      });
+      onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
+      return { ranks, complete: true };
+    },
+  };
+}
