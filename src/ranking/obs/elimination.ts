@@ -1,7 +1,7 @@
 import { SecateurError } from '../../errors.ts';
 import { choleskyOfBlock, compact, invertInPlace, sweep, type SymmetricMatrix } from '../../math/sweep.ts';
 
-/** Part of the mean of the Gram matrix's diagonal that is added to the diagonal, as in Optimal Brain Compression. */
+/** Part of the mean of the Gram matrix's diagonal that is added to the diagonal, as in GPTQ (arXiv 2210.17323). */
 export const DAMPING = 0.01;
 
 /** Removed columns are thrown out when so large a part of those that are left is theirs. */
@@ -19,7 +19,7 @@ export interface LayerData {
 
 /**
  * Group-wise optimal brain surgeon for one linear layer y = Wx (Hassibi and Stork 1993; Frantar and Alistarh 2022,
- * arXiv 2208.11580, equations 4 and 5, for blocks of columns). Units are removed one by one; all weights that are left are always
+ * arXiv 2208.11580, here for blocks of columns). Units are removed one by one; all weights that are left are always
  * those that minimise E‖(W − W₀)x‖² + λ‖W − W₀‖². With H = E[xxᵀ] + λ, of which the inverse is kept up to date, removing
  * the columns c adds tr(W_c ([H⁻¹]_cc)⁻¹ W_cᵀ) to that minimum and takes W_c ([H⁻¹]_cc)⁻¹ [H⁻¹]_c,: from W.
  */
