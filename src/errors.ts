@@ -6,7 +6,7 @@ export type ErrorCode =
   | 'unsupported' // valid, but beyond what Secateur can do
   | 'io' // the file system said no
   | 'runtime' // onnxruntime refused or failed
-  | 'check-failed' // an exported model did not pass its check
+  | 'check-failed' // a result (an exported model, a step of training) did not pass its check
   | 'cancelled'
   | 'engine' // the engine process died or does not answer
   | 'internal';

@@ -11,15 +11,16 @@ export interface Statistic {
 }
 
 /**
- * Gives every BatchNormalization of a model, in place, its training form: it normalises by mean and (biased) variance
- * of the batch, through which gradients flow, and its running statistics move towards them,
+ * Gives BatchNormalization nodes of a model, in place, their training form: they normalise by mean and (biased)
+ * variance of the batch, through which gradients flow, and the running statistics move towards them,
  * running·momentum + batch·(1 − momentum), where the variance counts n/(n − 1) times as in torch. In plain ops around the
  * node, so that every opset and device can: the training mode of the operator runs on few, and keeps the biased variance.
  * Nodes whose statistics are computed stay as they are.
+ * @param wanted which nodes
  * @returns what the statistics are after a step
  */
-export function trainBatchNorms(model: Model): Statistic[] {
-  const nodes = model.graph.nodes.filter((n) => n.op === 'BatchNormalization' && hasStatistics(n));
+export function trainBatchNorms(model: Model, wanted: (node: Node) => boolean): Statistic[] {
+  const nodes = model.graph.nodes.filter((n) => n.op === 'BatchNormalization' && hasStatistics(n) && wanted(n));
   if (nodes.length === 0) return [];
   const workspace = new Workspace(model);
   // A statistic that two nodes share moves by both in turn.

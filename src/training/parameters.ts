@@ -8,6 +8,8 @@ export interface Parameter {
   /** Name of the initializer, or of the value that a Constant node gives. */
   name: string;
   dims: readonly number[];
+  /** Names of the nodes that read it. */
+  layers: readonly string[];
   /** At most one axis is longer than 1: biases, scales and shifts of normalisations. */
   isVector: boolean;
 }
@@ -16,7 +18,7 @@ export interface Parameter {
 export type ParameterRule = (parameter: Parameter) => { rate?: number; decays?: boolean } | boolean;
 
 export interface ParameterChoice {
-  /** Weights whose name matches one of these patterns (`*`: anything) stay as they are. */
+  /** Weights stay as they are whose name, or that of a node that reads them, matches one of these (`*`: anything). */
   frozen?: readonly string[];
   /** Weight decay for biases and normalisations too (default true, as torch does). */
   decayVectors?: boolean;
@@ -25,8 +27,8 @@ export interface ParameterChoice {
 /** The rule that freezes by name and spares vectors from weight decay. */
 export function parameterRule({ frozen = [], decayVectors = true }: ParameterChoice): ParameterRule {
   const patterns = frozen.map(globPattern);
-  return ({ name, isVector }) =>
-    patterns.some((p) => p.test(name)) ? false : { rate: 1, decays: decayVectors || !isVector };
+  return ({ name, layers, isVector }) =>
+    patterns.some((p) => [name, ...layers].some((n) => p.test(n))) ? false : { decays: decayVectors || !isVector };
 }
 
 function globPattern(glob: string): RegExp {
@@ -53,7 +55,8 @@ export function parametersOf(graph: Graph): { value: Value; parameter: Parameter
     .filter((v) => isFloatType(v.initializer!.dataType) && isParameter(v) && !isTable(v))
     .map((value) => {
       const { dims } = value.initializer!;
-      return { value, parameter: { name: value.name, dims, isVector: longAxes(dims) <= 1 } };
+      const layers = value.uses.map((u) => u.node.name);
+      return { value, parameter: { name: value.name, layers, dims, isVector: longAxes(dims) <= 1 } };
     });
 }
 

@@ -89,7 +89,9 @@ export async function train(
 ): Promise<TrainingResult> {
   checkOptions(options);
   const samples = sampleShapes(dataset);
-  const graph = trainingGraph(model, { ...options, samples });
+  // Without a batch axis every sample is a batch of its own.
+  const batchNorm = options.batchNorm ?? (samples.size === 0 ? 'frozen' : undefined);
+  const graph = trainingGraph(model, { ...options, batchNorm, samples });
   const batchSize = graph.batch ?? (samples.size === 0 ? dataset.batchSize : null);
   const trainer = await Trainer.open(graph, options);
   try {
@@ -194,6 +196,12 @@ class Training {
     if (options.validate) {
       const values = await this.trainer.values();
       const value = await options.validate(this.graph.trained(values), signal);
+      if (!Number.isFinite(value))
+        throw new SecateurError(
+          'check-failed',
+          `The validation value after ${record.epoch} epochs is not a finite number.`,
+          'Take a lower learning rate, or clip the gradient.',
+        );
       record.value = value;
       if (progress.best === null || value > progress.best.value + (options.minDelta ?? 0)) {
         progress.best = { epoch: record.epoch, value };

@@ -70,6 +70,10 @@ describe('which weights train', () => {
     const trained = (await steps(graph, data, 2)).model;
     expect(weightOf(trained, 'fc1.weight')).toEqual(weightOf(model, 'fc1.weight'));
     expect(weightOf(trained, 'fc2.weight')).not.toEqual(weightOf(model, 'fc2.weight'));
+    const layer = model.graph.nodes.at(-1)!.name;
+    expect(named(graphOf(model, { parameters: parameterRule({ frozen: [layer] }) }), 'weight')).not.toContain(
+      'fc2.bias',
+    );
   });
 
   test('masks, tables of sines and lone factors stay what they are', () => {
@@ -144,6 +148,26 @@ describe('batch norm', () => {
     const batch = await steps(graphOf(model), images, 1);
     expect(batch.losses[0]).not.toBeCloseTo(losses[0], 3);
     expect(weightOf(batch.model, 'bn.mean')).not.toEqual(weightOf(model, 'bn.mean'));
+  });
+
+  test('stays as it is where neither its scale nor its shift train, or the loss does not depend on it', () => {
+    const frozen = (...patterns: string[]) => graphOf(cnn(), { parameters: parameterRule({ frozen: patterns }) });
+    expect(named(frozen('bn.gamma'), 'statistic')).toEqual(['bn.mean', 'bn.var']);
+    expect(named(frozen('bn*'), 'statistic')).toEqual([]);
+    const b = builder();
+    const h = b.bn(b.conv(b.input('x', ['N', 2, 6, 6]), 2, 4), 4, 'used');
+    const model = b.output(h, b.bn(h, 4, 'aside')).build();
+    expect(named(graphOf(model, { loss: energy }), 'statistic')).toEqual(['used.mean', 'used.var']);
+  });
+
+  test('a fixed batch of one sample keeps to the stored statistics', () => {
+    const b = builder();
+    const h = b.bn(b.conv(b.input('x', [1, 2, 6, 6]), 2, 4), 4, 'bn');
+    const model = b.output(b.op('Sub', [h, b.op('ReduceMean', [h], { axes: [0], keepdims: 1 })])).build();
+    const samples = new Map([['x', [2, 6, 6]]]);
+    expect(graphOf(model, { loss: energy, samples })).toMatchObject({ batch: 1 });
+    expect(named(graphOf(model, { loss: energy, samples }), 'statistic')).toEqual([]);
+    expect(named(graphOf(model, { loss: energy, samples, batchNorm: 'train' }), 'statistic')).toHaveLength(2);
   });
 });
 

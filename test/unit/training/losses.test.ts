@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { makeDataset } from '../../../src/evaluation/data/dataset.ts';
 import type { Dataset } from '../../../src/evaluation/data/index.ts';
+import { openSampleLoss } from '../../../src/evaluation/gradients/sample-loss.ts';
 import { readOutput, referenceOutputs } from '../../../src/evaluation/metrics/index.ts';
 import type { OutputReading } from '../../../src/evaluation/types.ts';
 import { cloneModel } from '../../../src/graph/clone.ts';
@@ -10,6 +11,7 @@ import { toFloat32 } from '../../../src/runtime/host-tensor.ts';
 import type { TrainingLoss } from '../../../src/training/graph.ts';
 import { distillationLoss, labelLoss, squaredLoss } from '../../../src/training/losses.ts';
 import { train } from '../../../src/training/train.ts';
+import { analyseStructure } from '../../../src/units/analyse.ts';
 import { builder } from '../../support/build.ts';
 import { clusters, mlp, READING } from './problem.ts';
 
@@ -84,6 +86,15 @@ describe('losses of a data set', () => {
     const options = { loss, optimiser: { kind: 'adam' as const }, learningRate: 0.02, epochs: 40, batchSize: 6 };
     const { model } = await train(student, data, options);
     expect(await valueOf(loss, model, data, samples)).toBeLessThan(0.05 * before);
+  });
+
+  test('losses of single samples, as gradients of gates are taken of, count by their mean', async () => {
+    const options = { loss: 'cross-entropy', reading: READING, device: 'cpu' } as const;
+    const each = await openSampleLoss(analyseStructure(student), data, options);
+    const trained = (loss: TrainingLoss) =>
+      train(student, data, { loss, optimiser: { kind: 'sgd' }, learningRate: 0.1, epochs: 2, batchSize: 5 });
+    const [a, b] = [await trained(each), await trained(labelLoss(data, READING))];
+    a.losses.forEach((loss, i) => expect(loss).toBeCloseTo(b.losses[i], 5));
   });
 
   test('real targets', async () => {

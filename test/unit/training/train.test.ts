@@ -167,6 +167,14 @@ describe('early stopping', () => {
     expect(weightOf(result.model, 'fc1.weight')).toEqual(weightOf(mlp(), 'fc1.weight'));
   });
 
+  test('a value that is no number is an error', async () => {
+    const { validate } = scripted([1, NaN]);
+    await expect(train(mlp(), data, settings({ validate }))).rejects.toMatchObject({
+      code: 'check-failed',
+      message: expect.stringContaining('validation value'),
+    });
+  });
+
   test('goes on over an interruption', async () => {
     const path = join(temporaryFolder(), 'training.ckpt');
     const values = [1, 3, 2, 2.5];
