@@ -1,6 +1,6 @@
 import { SecateurError } from '../errors.ts';
 import { inlineFunctions, readBy } from '../graph/edit.ts';
-import type { Model, Node, Value } from '../graph/ir.ts';
+import { opsetVersion, type Model, type Node, type Value } from '../graph/ir.ts';
 import { inferShapes } from '../graph/shapes/index.ts';
 import { DataType, dataTypeName, isFloatType } from '../onnx/data-type.ts';
 import { openBranches } from '../units/normalise/branches.ts';
@@ -8,6 +8,9 @@ import { Emitter } from './emit.ts';
 import { gradientRules } from './rules/index.ts';
 import { RuleContext, type Accounts, type GradientRule, type Seeds } from './rules/rule.ts';
 import { Workspace } from './workspace.ts';
+
+/** Broadcasting as it is since; before, operands said along which axis. */
+const OLDEST_OPSET = 7;
 
 export interface GradientOptions {
   /** Rules to use besides the known ones, or in place of them. */
@@ -26,8 +29,8 @@ export interface Gradients {
  * quantised codes passes it on. A value that the scalar does not depend on has the gradient 0. Calls of local functions
  * are inlined first, and so are branches whose condition is constant. Gradients may be constants or shared by several
  * values.
- * @throws SecateurError 'unsupported' naming the node, where an op on the way has no rule; 'usage' where the scalar has
- * more than one element, or a value is not of the main graph or not of a floating-point type
+ * @throws SecateurError 'unsupported' naming the node, where an op on the way has no rule, or where the opset is older than
+ * 7; 'usage' where the scalar has more than one element, or a value is not of the main graph or not of a floating-point type
  */
 export function addGradients(
   model: Model,
@@ -59,6 +62,12 @@ export function addVectorJacobianProducts(
 }
 
 function openWorkspace(model: Model): Workspace {
+  if (opsetVersion(model) < OLDEST_OPSET)
+    throw new SecateurError(
+      'unsupported',
+      `Gradients need opset ${OLDEST_OPSET} or newer; the model's is ${opsetVersion(model)}.`,
+      'Convert the model to a newer opset.',
+    );
   inlineFunctions(model);
   // Branches that are always taken; what is inside of one may be known once it is open.
   const branches = () => model.graph.nodes.some((node) => node.op === 'If');

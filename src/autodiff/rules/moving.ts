@@ -1,4 +1,5 @@
 import type { Value } from '../../graph/ir.ts';
+import { positions } from '../positions.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 
 /** Ops that give every element of their inputs a new place: the gradients move back. */
@@ -31,13 +32,12 @@ function splitLike(c: RuleContext, v: Value, likes: readonly Value[], axis: numb
     const lengths = c.joinInts(likes.map((like) => c.dims(like, [at])));
     return c.ops('Split', [v, lengths], { axis: at }, likes.length);
   }
-  // Split takes no sizes that are known at run time only: slices from one bound to the next.
-  if (c.opset < 10) return c.fail(`sizes along axis ${at} are unknown`);
-  let start = c.ints([0]);
+  // Split takes no sizes that are known at run time only: one list of positions after the other.
+  let start: Value | undefined;
   return likes.map((like) => {
-    const end = c.add(start, c.dims(like, [at]));
-    const part = c.op('Slice', [v, start, end, c.ints([at])]);
-    start = end;
+    const own = positions(c, like, at);
+    const part = c.op('Gather', [v, start ? c.add(own, start) : own], { axis: at });
+    start = start ? c.add(start, c.dims(like, [at])) : c.dims(like, [at]);
     return part;
   });
 }

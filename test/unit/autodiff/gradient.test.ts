@@ -71,7 +71,7 @@ describe('the walk backwards', () => {
     await checkGradient(b.model, y, [x, y]);
   });
 
-  it('differentiates a number only, names ops without a rule, and lets integers be', () => {
+  it('differentiates a number only, names ops without a rule and opsets without broadcasting, and lets integers be', () => {
     const b = builder();
     const x = b.input('x', [1]);
     const many = b.input('many', ['N', 2]);
@@ -81,6 +81,9 @@ describe('the walk backwards', () => {
     expect(() => addGradients(b.model, odd, [x])).toThrow(/node "strange" \(com\.example\.Odd\): .* no gradient rule/);
     // What is on no way from the value to the scalar needs no rule.
     expect(() => addGradients(b.model, b.op('Neg', [x]), [x])).not.toThrow();
+    const old = builder({ opset: 6 });
+    const z = old.input('z', [1]);
+    expect(() => addGradients(old.model, old.op('Neg', [z]), [z])).toThrow(/need opset 7 or newer; the model's is 6/);
     const k = b.input('k', [1], DataType.INT64);
     expect(() => addGradients(b.model, b.op('Neg', [x]), [k])).toThrow(/only floating-point values/);
   });
