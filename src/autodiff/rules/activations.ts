@@ -76,7 +76,8 @@ function biased(slope: (c: RuleContext, x: Value) => Value): GradientRule {
 }
 
 export const activationRules: RuleTable = {
-  Relu: (c) => c.give(0, c.keep(positive(c, c.input(0)), c.grad()!)),
+  // By its output, so that the runtime may compute it together with what is in front of it.
+  Relu: (c) => c.give(0, c.keep(positive(c, c.output()), c.grad()!)),
   LeakyRelu: kinked((c, x) => c.scalar(c.node.float('alpha', 0.01), x)),
   PRelu: prelu,
   ThresholdedRelu: (c) => {

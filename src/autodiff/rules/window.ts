@@ -118,15 +118,32 @@ export function spread(c: RuleContext, g: Value, w: Value, window: Window, group
   const ends = coveredEnd(c, window, like, g);
   const begin = window.extent.map((e, i) => e - 1 - window.begin[i]);
   const end = window.extent.map((e, i) => e - 1 - (ends[i] ?? NaN));
-  if (window.strides.some((s) => s !== 1) || ![...begin, ...end].every((p) => p >= 0))
-    return spreadApart(c, g, w, window, group, like);
-  // With a stride of 1 a convolution with the kernel turned round is the same and faster, by far when depthwise.
+  const possible = window.strides.every((s) => s === 1) && [...begin, ...end].every((p) => p >= 0);
+  if (!possible || (group === 1 && !turnedIsFaster(c, g, w, like))) return spreadApart(c, g, w, window, group, like);
+  // With a stride of 1 a convolution with the kernel turned round is the same.
   return c.op('Conv', [g, turned(c, w, group)], {
     group,
     kernel_shape: window.kernel,
     dilations: window.dilations,
     pads: [...begin, ...end],
   });
+}
+
+/** Channels that the runtime convolves in one block. */
+const BLOCK = 8;
+/** How many more positions than windows a convolution may go over and still be the faster way. */
+const MOST_MORE = 1.5;
+
+/**
+ * Whether a convolution with the kernel turned round takes less time than a transposed one: by far when depthwise, and
+ * where channels are whole blocks and the result has few more positions than there are windows.
+ */
+function turnedIsFaster(c: RuleContext, g: Value, w: Value, like: Value): boolean {
+  const more = spatial(c, like).reduce<number>((ratio, d, i) => {
+    const windows = c.dimOf(g, i + 2);
+    return typeof d === 'number' && typeof windows === 'number' ? (ratio * d) / windows : ratio;
+  }, 1);
+  return weightDims(c, w)[0] % BLOCK === 0 && more <= MOST_MORE;
 }
 
 function spreadApart(c: RuleContext, g: Value, w: Value, window: Window, group: number, like: Value): Value {
