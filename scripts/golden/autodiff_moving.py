@@ -57,6 +57,7 @@ CASES = {
     "advanced index": (17, lambda x, i, j: x[i, j], lambda: [normal(3, 4, 2), whole(0, 2, 0, 2), whole(1, 3, 1, 0)]),
     "scatter": (17, lambda x, i, u: torch.scatter(x, 1, i, u), lambda: [normal(2, 4), whole([3, 0], [1, 2]), normal(2, 2)]),
     "scatter add": (17, lambda x, i, u: torch.scatter_add(x, 1, i, u), lambda: [normal(2, 4), whole([3, 3], [1, 2]), normal(2, 2)]),
+    "scatter largest": (18, lambda x, i, u: torch.scatter_reduce(x, 1, i, u, "amax"), lambda: [ties(), whole([1, 1], [0, 2], [0, 0]), torch.tensor([[3.0, 0.0], [0.5, 0.5], [5.0, 5.0]])]),
     "index put": (17, lambda x, i, u: torch.index_put(x, (i,), u), lambda: [normal(4, 3), whole(2, 0), normal(2, 3)]),
     "expand": (13, lambda x: x.expand(2, 3, 4), lambda: [normal(3, 1)]),
     "repeat": (13, lambda x: x.repeat(2, 1, 3), lambda: [normal(2, 3, 2)]),

@@ -1,5 +1,6 @@
 import { DataType } from '../../onnx/data-type.ts';
 import type { Value } from '../../graph/ir.ts';
+import type { EmitAttributes } from '../emit.ts';
 import { positions, putBack, putElementsBack } from '../positions.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 
@@ -78,35 +79,49 @@ const topK: GradientRule = (c) => {
   c.give(0, putElementsBack(c, c.grad()!, indices, c.node.int('axis', -1), c.input(0), true));
 };
 
-/**
- * Elements that are overwritten get no gradient; those that are added to keep theirs.
- * @param scatter writes updates to a tensor; @param gather reads them again
- */
-function scattered(
-  scatter: (c: RuleContext, into: Value, updates: Value) => Value,
-  gather: (c: RuleContext, from: Value) => Value,
-): GradientRule {
+/** How an op writes updates to a tensor, adding them when told to, and how they are read again. */
+interface Scatter {
+  write(c: RuleContext, into: Value, updates: Value, add?: boolean): Value;
+  read(c: RuleContext, from: Value): Value;
+}
+
+/** Elements that are overwritten get no gradient; those that are added to keep theirs. */
+function scattered({ write, read }: Scatter): GradientRule {
   return (c) => {
     const g = c.grad()!;
     const mode = c.node.string('reduction', 'none');
+    if (mode === 'max' || mode === 'min') return extreme(c, { write, read });
     if (mode !== 'none' && mode !== 'add') c.fail(`the reduction "${mode}" is not supported`);
-    if (c.needs(0)) c.give(0, mode === 'add' ? g : scatter(c, g, c.zerosLike(c.input(2))));
-    if (c.needs(2)) c.give(2, gather(c, g));
+    if (c.needs(0)) c.give(0, mode === 'add' ? g : write(c, g, c.zerosLike(c.input(2))));
+    if (c.needs(2)) c.give(2, read(c, g));
   };
 }
 
-const scatterElements = scattered(
-  (c, into, updates) => c.op(c.node.opType, [into, c.input(1), updates], { axis: c.node.int('axis', 0) }),
-  (c, from) =>
+/** Of several equal largest (or smallest) elements and updates each takes an equal share, as in torch.scatter_reduce. */
+function extreme(c: RuleContext, { write, read }: Scatter): void {
+  const [x, updates, y, g] = [c.input(0), c.input(2), c.output(), c.grad()!];
+  const own = c.cast(c.equal(x, y), c.elemTypeOf(g));
+  const others = c.cast(c.equal(updates, read(c, y)), c.elemTypeOf(g));
+  const share = c.div(g, write(c, own, others, true));
+  if (c.needs(0)) c.give(0, c.mul(own, share));
+  if (c.needs(2)) c.give(2, c.mul(others, read(c, share)));
+}
+
+const sum = (add?: boolean): EmitAttributes => (add ? { reduction: 'add' } : {});
+
+const scatterElements = scattered({
+  write: (c, into, updates, add) =>
+    c.op(c.node.opType, [into, c.input(1), updates], { axis: c.node.int('axis', 0), ...sum(add) }),
+  read: (c, from) =>
     c.opset >= 11
       ? c.op('GatherElements', [from, c.input(1)], { axis: c.node.int('axis', 0) })
       : c.fail('gradients of its updates need opset 11'),
-);
+});
 
-const scatterND = scattered(
-  (c, into, updates) => c.op('ScatterND', [into, c.input(1), updates]),
-  (c, from) => c.op('GatherND', [from, c.input(1)]),
-);
+const scatterND = scattered({
+  write: (c, into, updates, add) => c.op('ScatterND', [into, c.input(1), updates], sum(add)),
+  read: (c, from) => c.op('GatherND', [from, c.input(1)]),
+});
 
 /** Of the two values that it spells with; the classes carry no gradient. */
 const oneHot: GradientRule = (c) => {

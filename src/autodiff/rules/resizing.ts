@@ -145,10 +145,18 @@ const resize: GradientRule = (c) => {
   c.give(0, g);
 };
 
+/** What it cuts off in front and behind is what it adds the other way round. */
+const centre: GradientRule = (c) => {
+  const x = c.input(0);
+  const axes = c.node.ints('axes') ?? [...Array(c.rankOf(x)).keys()];
+  c.give(0, c.op('CenterCropPad', [c.grad()!, c.dims(x, axes)], { axes }));
+};
+
 export const resizingRules: RuleTable = {
   Expand: expand,
   Tile: tile,
   Pad: pad,
   Resize: resize,
   Upsample: resize,
+  CenterCropPad: centre,
 };

@@ -102,12 +102,23 @@ describe('Scatter', () => {
     if (opset >= 16) values.push(b.op('ScatterND', [x, b.ints([0, 1, 0, 1], [2, 2]), u], { reduction: 'add' }));
     await checkGradient(b.model, values, [x, u], { dims: { T: 3 } });
   });
+  it.each(['max', 'min'])('the %s of elements and of slices', async (reduction) => {
+    const b = builder({ opset: 18 });
+    const [x, u] = [b.input('x', [2, 4]), b.input('u', [2, 3])];
+    const some = b.ints([0, 0, 2, 1, -1, -1], [2, 3]);
+    const [y, v] = [b.input('y', [4, 2]), b.input('v', [3, 2])];
+    const values = [
+      b.op('ScatterElements', [x, some, u], { axis: 1, reduction }),
+      b.op('ScatterND', [y, b.ints([2, 0, 2], [3, 1]), v], { reduction }),
+    ];
+    await checkGradient(b.model, values, [x, u, y, v]);
+  });
   it('names a reduction that it does not know', () => {
     const b = builder({ opset: 18 });
     const x = b.input('x', [3]);
-    const y = b.op('ScatterND', [x, b.ints([0], [1, 1]), b.weight([1])], { reduction: 'max' });
+    const y = b.op('ScatterND', [x, b.ints([0], [1, 1]), b.weight([1])], { reduction: 'mul' });
     const seed = b.input('seed', [3]);
-    expect(() => addVectorJacobianProducts(b.model, new Map([[y, seed]]), [x])).toThrow(/"max" is not supported/);
+    expect(() => addVectorJacobianProducts(b.model, new Map([[y, seed]]), [x])).toThrow(/"mul" is not supported/);
   });
 });
 

@@ -149,3 +149,15 @@ describe('Resize', () => {
     expect(compared).toBe(48);
   });
 });
+
+describe('CenterCropPad', () => {
+  it.each([
+    [7, 3],
+    [4, 7],
+    [3, 8],
+  ])('to %i × %i', async (height, width) => {
+    const b = builder({ opset: 18 });
+    const x = b.input('x', ['N', 5, 6]);
+    await checkGradient(b.model, b.op('CenterCropPad', [x, b.ints([height, width])], { axes: [1, 2] }), [x]);
+  });
+});
