@@ -19,6 +19,7 @@ export type MethodName =
   | 'shapley'
   | 'oracle'
   | 'leave-one-out'
+  | 'dirichlet'
   | 'taylor'
   | 'taylor-squared'
   | 'taylor-signed'

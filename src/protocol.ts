@@ -23,6 +23,8 @@ import type {
   Reading,
   RemovalOrder,
   ShapleyEstimator,
+  SwitchForm,
+  SwitchScaling,
   TargetKind,
   Allocation,
 } from './formats.ts';
@@ -142,6 +144,10 @@ export interface EngineMethods {
       estimator?: ShapleyEstimator;
       /** Shapley values by permutations of accuracy: where a sweep may end early. */
       truncation?: number;
+      /** Dirichlet switch: over draws or at the mean, how shares become gates, and α₀ of the prior. */
+      form?: SwitchForm;
+      scaling?: SwitchScaling;
+      prior?: number;
       /** Ranks whole groups, of which a closed one lacks this share of its units; undefined: ranks units. */
       layers?: { closing: number };
       seed: number;

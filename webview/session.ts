@@ -3,7 +3,7 @@ import type { DataChoice, DataSpec, HostEvent, JobInfo, Progress, ViewState } fr
 import { count } from './logic/format.ts';
 import { method } from './logic/words.ts';
 import { Rpc, wireError, type VsCodeApi } from './rpc.ts';
-import { DEFAULT_VIEW, inspection, prunableGroups, Store, type AppState } from './state.ts';
+import { DEFAULT_VIEW, inspection, prunableGroups, rankMetricOf, Store, type AppState } from './state.ts';
 
 /** The view is saved at once, but not more often than this (ms): a tab may be hidden right after a change. */
 const SAVE_INTERVAL = 100;
@@ -183,7 +183,7 @@ export class Session {
         {
           data: view.data,
           method: view.method,
-          metric: about.metric ? (this.rankMetric() ?? undefined) : undefined,
+          metric: about.metric ? (rankMetricOf(state) ?? undefined) : undefined,
           groups,
           budget: about.sampled ? view.budget : undefined,
           tolerance: about.sampled ? view.tolerance : undefined,

@@ -1,3 +1,4 @@
+import { method, metricsFor } from './logic/words.ts';
 import type {
   CostTerm,
   Features,
@@ -6,6 +7,7 @@ import type {
   GroupRanks,
   InspectReport,
   MethodName,
+  MetricName,
   PruneReport,
   Ranks,
 } from '../src/formats.ts';
@@ -166,6 +168,13 @@ export function inspection(state: AppState): Inspection | null {
   return state.model.status === 'ready' ? state.model.value : null;
 }
 
+/** Metric that ranks are made for: the one that was chosen, where the method can use it, else its default. */
+export function rankMetricOf({ view, data }: AppState): MetricName | null {
+  if (data.status !== 'ready') return view.metric ?? null;
+  const usable = metricsFor(method(view.method), data.value.metrics);
+  return view.metric && usable.includes(view.metric) ? view.metric : (usable[0] ?? null);
+}
+
 /** Ranks that the controls ask for, when there are some, and what differs from the present model and data. */
 export function shownRanks(state: AppState): { ranks: Ranks; stale: string | null } | null {
   const ranks = state.ranks[state.view.method];
@@ -180,7 +189,7 @@ export function shownRanks(state: AppState): { ranks: Ranks; stale: string | nul
   ) {
     return { ranks, stale: 'made with other data' };
   }
-  const metric = state.view.metric ?? (state.data.status === 'ready' ? state.data.value.metrics[0] : null);
+  const metric = rankMetricOf(state);
   if (ranks.metric && metric && ranks.metric !== metric) {
     return { ranks, stale: 'made for another metric' };
   }

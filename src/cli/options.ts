@@ -11,6 +11,7 @@ export const METHODS: MethodName[] = [
   'shapley',
   'oracle',
   'leave-one-out',
+  'dirichlet',
   'taylor',
   'taylor-squared',
   'taylor-signed',

@@ -1,6 +1,7 @@
 import { SecateurError } from '../errors.ts';
 import type { MethodName } from '../formats.ts';
 import { activation } from './activation.ts';
+import { dirichlet } from './dirichlet/method.ts';
 import { fisher } from './fisher.ts';
 import { leaveOneOut } from './leave-one-out.ts';
 import { magnitude, magnitudeL2 } from './magnitude.ts';
@@ -17,6 +18,7 @@ export const methods: readonly RankMethod[] = [
   shapley,
   oracle,
   leaveOneOut,
+  dirichlet,
   taylor,
   taylorSquared,
   taylorSigned,
@@ -36,6 +38,7 @@ const aliases: Record<string, MethodName> = {
   'magnitude-l1': 'magnitude',
   l2: 'magnitude-l2',
   obd: 'fisher',
+  switch: 'dirichlet',
 };
 
 /** The method of that name or alias. @throws SecateurError 'usage' for an unknown name */

@@ -1,6 +1,6 @@
 import { SecateurError } from '../errors.ts';
 import type { MomentSource } from '../evaluation/moments/index.ts';
-import type { CoalitionGame } from '../evaluation/types.ts';
+import type { CoalitionGame, GateLoss } from '../evaluation/types.ts';
 import type { MethodName } from '../formats.ts';
 import type { ActivationSource, GradientSource, RankContext } from './types.ts';
 
@@ -42,6 +42,13 @@ export function requireMoments(method: MethodName, { moments, group }: RankConte
 export function requireGradients(method: MethodName, { gradients, group }: RankContext): GradientSource {
   if (!gradients) throw new SecateurError('internal', `Method ${method} needs the gradients of group '${group.id}'.`);
   return gradients;
+}
+
+/** The context's loss under gates, checked to be that of the group. @throws SecateurError 'internal' without one */
+export function requireLoss(method: MethodName, { loss, group }: RankContext): GateLoss {
+  if (loss?.size !== group.size)
+    throw new SecateurError('internal', `Method ${method} needs the loss under gates of group '${group.id}'.`);
+  return loss;
 }
 
 /**

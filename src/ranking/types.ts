@@ -1,7 +1,7 @@
-import type { GateMoments, GradientSubject, LossKind } from '../evaluation/gradients/index.ts';
 import type { MomentSource } from '../evaluation/moments/index.ts';
-import type { CoalitionGame } from '../evaluation/types.ts';
-import type { GroupRanks, MethodName, ShapleyEstimator } from '../formats.ts';
+import type { GateMoments, GradientSubject, LossKind } from '../evaluation/gradients/index.ts';
+import type { CoalitionGame, GateLoss } from '../evaluation/types.ts';
+import type { GroupRanks, MethodName, ShapleyEstimator, SwitchForm, SwitchScaling } from '../formats.ts';
 import type { Group } from '../units/types.ts';
 
 /** What a method may ask about activations; the engine answers from runs of the graph. */
@@ -43,6 +43,8 @@ export interface RankContext {
   group: Group;
   /** Its game; see openGame in evaluation/coalitions. */
   game?: CoalitionGame;
+  /** The loss as a function of its gates; see openGateLoss in evaluation/coalitions. */
+  loss?: GateLoss;
   activations?: ActivationSource;
   gradients?: GradientSource;
   /** Second moments of what the group's consumers read. */
@@ -68,6 +70,12 @@ export interface RankOptions {
    * Biased; undefined: never.
    */
   truncation?: number;
+  /** Dirichlet switch; undefined: 'sampled'. */
+  form?: SwitchForm;
+  /** Dirichlet switch: how shares become gates; undefined: 'saturating'. */
+  scaling?: SwitchScaling;
+  /** Dirichlet switch: α₀ of the prior Dir(α₀, …, α₀); undefined: 2. */
+  prior?: number;
   /** What an earlier run of the same group, method, seed and data returned as `resume`. */
   resume?: RankState;
 }
@@ -97,7 +105,7 @@ export interface RankMethod {
   label: string;
   /** One sentence for a tooltip. */
   description: string;
-  needs: 'game' | 'weights' | 'activations' | 'gradients' | 'moments' | 'nothing';
+  needs: 'game' | 'switch' | 'weights' | 'activations' | 'gradients' | 'moments' | 'nothing';
   /**
    * True when scores of different groups are in one unit (the metric's), so that a plan may compare them as they are;
    * false when a plan has to normalise them per group first.

@@ -3,7 +3,7 @@ import { scaleLinear, type ScaleLinear } from 'd3-scale';
 import { select } from 'd3-selection';
 import type { UnitScore } from '../../src/formats.ts';
 import { count, number } from '../logic/format.ts';
-import { scoreDomain, Z95 } from '../logic/units.ts';
+import { scoreDomain, type Whiskers, Z95 } from '../logic/units.ts';
 import { h, onResize, setAttr, setText } from '../ui/dom.ts';
 import { tipText, tooltip, type Tip } from '../ui/tooltip.ts';
 import { columnsOf, type Column } from './columns.ts';
@@ -22,9 +22,11 @@ export interface BarData {
   /** What the axis measures. */
   axis: string;
   label: string;
+  /** What whiskers mean. */
+  whiskers: Whiskers;
 }
 
-/** Scores of a group's units, sorted, with whiskers of ± 1.96 standard errors. Arrow keys reach every unit. */
+/** Scores of a group's units, sorted, with whiskers (95 % intervals, or one posterior standard deviation to each side). Arrow keys reach every unit. */
 export class BarChart {
   readonly element: HTMLElement;
   private readonly svg: SVGSVGElement;
@@ -81,9 +83,9 @@ export class BarChart {
   private draw(): void {
     const { data } = this;
     if (!data || this.plot <= 0) return;
-    const { units } = data;
-    this.columns = columnsOf(units, this.plot);
-    this.y = scaleLinear(scoreDomain(units), [HEIGHT - MARGIN.bottom, MARGIN.top]).nice(5);
+    const { units, whiskers } = data;
+    this.columns = columnsOf(units, this.plot, whiskers);
+    this.y = scaleLinear(scoreDomain(units, whiskers), [HEIGHT - MARGIN.bottom, MARGIN.top]).nice(5);
     setAttr(this.svg, 'width', this.width);
     const onCanvas = units.length > SVG_MARKS;
     this.canvas.hidden = !onCanvas;
@@ -232,13 +234,14 @@ export class BarChart {
   }
 
   private tip(at: number): Tip {
-    const { units, unitName } = this.data!;
+    const { units, unitName, whiskers } = this.data!;
     const u = units[at];
     const lines: Tip['lines'] = [
       ['place', `${count(at + 1)} of ${count(units.length)}`],
       ['score', number(u.score)],
     ];
-    if (u.stderr !== undefined) {
+    if (u.stderr !== undefined && whiskers.posterior) lines.push(['posterior deviation', number(u.stderr, 2)]);
+    else if (u.stderr !== undefined) {
       lines.push(['95 % interval', `${number(u.score - Z95 * u.stderr)} to ${number(u.score + Z95 * u.stderr)}`]);
       if (Math.abs(u.score) <= Z95 * u.stderr) lines.push(['', 'may be zero']);
     }

@@ -1,5 +1,5 @@
 import type { UnitScore } from '../../src/formats.ts';
-import { coversZero, Z95 } from '../logic/units.ts';
+import { coversZero, ERRORS, type Whiskers } from '../logic/units.ts';
 
 /** One drawn column: a unit, or neighbours that share a pixel. */
 export interface Column {
@@ -17,7 +17,8 @@ export interface Column {
 }
 
 /** Columns of a bar chart over so many pixels: one per unit while there is room, else one per pixel. */
-export function columnsOf(units: readonly UnitScore[], width: number): Column[] {
+export function columnsOf(units: readonly UnitScore[], width: number, whiskers: Whiskers = ERRORS): Column[] {
+  const { reach, posterior } = whiskers;
   const n = units.length;
   if (n === 0 || width <= 0) return [];
   const step = width / n;
@@ -25,7 +26,7 @@ export function columnsOf(units: readonly UnitScore[], width: number): Column[] 
   if (step >= 1) {
     const drawn = Math.min(step - gap, 48);
     return units.map((u, i) => {
-      const half = Z95 * (u.stderr ?? 0);
+      const half = reach * (u.stderr ?? 0);
       return {
         x: i * step + (step - drawn) / 2,
         width: drawn,
@@ -34,7 +35,7 @@ export function columnsOf(units: readonly UnitScore[], width: number): Column[] 
         score: u.score,
         low: u.score - half,
         high: u.score + half,
-        light: coversZero(u),
+        light: !posterior && coversZero(u),
         hasError: u.stderr !== undefined,
       };
     });
@@ -50,11 +51,11 @@ export function columnsOf(units: readonly UnitScore[], width: number): Column[] 
     let light = 0;
     let errors = 0;
     for (let i = first; i < end; i++) {
-      const half = Z95 * (units[i].stderr ?? 0);
+      const half = reach * (units[i].stderr ?? 0);
       sum += units[i].score;
       low = Math.min(low, units[i].score - half);
       high = Math.max(high, units[i].score + half);
-      if (coversZero(units[i])) light++;
+      if (!posterior && coversZero(units[i])) light++;
       if (units[i].stderr !== undefined) errors++;
     }
     const many = end - first;

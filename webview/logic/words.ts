@@ -10,6 +10,8 @@ export interface Word {
 export interface MethodWord extends Word {
   /** Asks a value function (a metric). */
   metric: boolean;
+  /** The metric must change little by little: not accuracy, nor agreement. */
+  smooth?: boolean;
   /** Spends a budget of evaluations. */
   sampled: boolean;
   data: boolean;
@@ -41,6 +43,16 @@ export const METHODS: Record<MethodName, MethodWord> = {
     sampled: false,
     data: true,
     comparable: true,
+  },
+  dirichlet: {
+    label: 'Dirichlet switch',
+    about:
+      'Share of a fixed sum of gates that the units compete for, fitted by gradients. Error bars: posterior standard deviation.',
+    metric: true,
+    smooth: true,
+    sampled: false,
+    data: true,
+    comparable: false,
   },
   taylor: {
     label: 'Taylor, first order',
@@ -124,6 +136,16 @@ export const METHODS: Record<MethodName, MethodWord> = {
     comparable: false,
   },
 };
+
+/**
+ * Metrics of the data that a method can rank by, its default first: as the engine takes it, that is the divergence from the
+ * original's answers rather than the labels where a method has to differentiate.
+ */
+export function metricsFor({ smooth }: MethodWord, metrics: readonly MetricName[]): readonly MetricName[] {
+  if (!smooth) return metrics;
+  const usable = metrics.filter((m) => m !== 'accuracy' && m !== 'agreement');
+  return metrics.includes('accuracy') ? [...new Set<MetricName>(['kl', ...usable])] : usable;
+}
 
 export const METRICS: Record<MetricName, Word> = {
   accuracy: { label: 'accuracy', about: 'Share of samples whose top answer is the label.' },

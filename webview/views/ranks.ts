@@ -3,10 +3,18 @@ import type { View } from '../app.ts';
 import { BarChart } from '../charts/bars.ts';
 import { HeatStrip } from '../charts/heat-strip.ts';
 import { count, metricValue, number, percent, plural, seconds } from '../logic/format.ts';
-import { hasNoSignal, sortUnits, splitName, Z95 } from '../logic/units.ts';
-import { kindName, method, METHODS, metricLabel, METRICS } from '../logic/words.ts';
+import { ERRORS, hasNoSignal, sortUnits, splitName, whiskersOf, Z95 } from '../logic/units.ts';
+import { kindName, method, METHODS, metricLabel, METRICS, metricsFor } from '../logic/words.ts';
 import type { Session } from '../session.ts';
-import { groupById, groupRanks, inspection, prunableGroups, shownRanks, type AppState } from '../state.ts';
+import {
+  groupById,
+  groupRanks,
+  inspection,
+  prunableGroups,
+  rankMetricOf,
+  shownRanks,
+  type AppState,
+} from '../state.ts';
 import { fill, h, icon, show } from '../ui/dom.ts';
 import { Comparison } from './comparison.ts';
 import { emptyState, errorSlot, nameElement } from '../ui/states.ts';
@@ -25,6 +33,7 @@ export class RanksView implements View {
   private readonly metric: ReturnType<typeof dropdown>;
   private readonly tolerance: ReturnType<typeof dropdown>;
   private readonly budget: ReturnType<typeof dropdown>;
+  private whiskers = ERRORS;
   private readonly metricWords: HTMLElement;
   private readonly sampledWords: HTMLElement;
   private readonly run: ReturnType<typeof button>;
@@ -129,9 +138,9 @@ export class RanksView implements View {
     const about = method(view.method);
     show(this.metricWords, about.metric);
     show(this.sampledWords, about.sampled);
-    const metrics: MetricName[] =
-      state.data.status === 'ready' ? state.data.value.metrics : view.metric ? [view.metric] : [];
-    const metric = this.session.rankMetric(state);
+    const metrics: readonly MetricName[] =
+      state.data.status === 'ready' ? metricsFor(about, state.data.value.metrics) : view.metric ? [view.metric] : [];
+    const metric = rankMetricOf(state);
     this.metric.set(
       metrics.length
         ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about }))
@@ -278,9 +287,7 @@ export class RanksView implements View {
       );
       return;
     }
-    const metric = state.partial?.has(group.id)
-      ? this.session.rankMetric(state)
-      : (shownRanks(state)?.ranks.metric ?? null);
+    const metric = state.partial?.has(group.id) ? rankMetricOf(state) : (shownRanks(state)?.ranks.metric ?? null);
     const samples = shownRanks(state)?.ranks.data.samples ?? Infinity;
     const facts = [`${count(group.size)} ${kindName(group.kind, group.size)}`];
     if (ranks.evaluations > 0) facts.push(`${count(ranks.evaluations)} evaluations${running ? ' so far' : ''}`);
@@ -308,6 +315,7 @@ export class RanksView implements View {
       );
     }
     this.units = sortUnits(ranks.units);
+    this.whiskers = whiskersOf(ranks);
     const about = method(state.view.method);
     show(this.bars.element, !this.tableShown);
     show(this.table.element, this.tableShown);
@@ -320,6 +328,7 @@ export class RanksView implements View {
         unitName: kindName(group.kind, 1),
         axis: about.label,
         label: `${about.label} of the ${kindName(group.kind, 2)} of ${group.id}`,
+        whiskers: this.whiskers,
       });
     }
     if (!running) this.comparison.update(state, group, ranks);
@@ -344,7 +353,7 @@ export class RanksView implements View {
         },
         {
           label: 'Std. error',
-          title: 'Standard error of the score',
+          title: 'Standard error of the score; of the Dirichlet switch, the posterior standard deviation',
           width: 'minmax(84px, 1fr)',
           numeric: true,
           from: 400,
@@ -358,7 +367,9 @@ export class RanksView implements View {
           from: 520,
           render: text((r) => {
             const { score, stderr } = u(r);
-            return stderr === undefined ? '–' : `${number(score - Z95 * stderr)} to ${number(score + Z95 * stderr)}`;
+            return stderr === undefined || this.whiskers.posterior
+              ? '–'
+              : `${number(score - Z95 * stderr)} to ${number(score + Z95 * stderr)}`;
           }),
         },
       ],

@@ -1,6 +1,14 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { GroupRanks, MethodName, Ranks, RanksByMethod, ShapleyEstimator } from '../../formats.ts';
+import type {
+  GroupRanks,
+  MethodName,
+  Ranks,
+  RanksByMethod,
+  ShapleyEstimator,
+  SwitchForm,
+  SwitchScaling,
+} from '../../formats.ts';
 import { SecateurError } from '../../errors.ts';
 import { agreementOf } from '../../ranking/agreement.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
@@ -33,6 +41,9 @@ interface RankOptions extends DataOptions {
   tolerance?: number;
   estimator?: ShapleyEstimator;
   truncation?: number;
+  form?: SwitchForm;
+  scaling?: SwitchScaling;
+  prior?: number;
   players: 'units' | 'layers';
   closing?: number;
   out?: string;
@@ -64,6 +75,19 @@ export function addRank(program: Command): void {
       'Shapley values of accuracy: end a permutation this close to the accuracy with no unit open (biased)',
       positiveNumber,
     )
+    .addOption(
+      new Option('--form <name>', 'Dirichlet switch: loss over draws, or at the mean of the distribution').choices([
+        'sampled',
+        'point',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--scaling <name>',
+        'Dirichlet switch: gates from shares s of n units: 1 − exp(−n·s) (default), n·s, s / max(s), or s',
+      ).choices(['saturating', 'mean-one', 'max-one', 'simplex']),
+    )
+    .option('--prior <a>', 'Dirichlet switch: α₀ of the symmetric prior (default: 2)', positiveNumber)
     .addOption(
       new Option('--players <what>', 'rank the units of each group, or whole groups against each other')
         .choices(['units', 'layers'])
@@ -113,7 +137,7 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   const results: Ranks[] = [];
   for (const method of options.method) {
     if (session.signal.aborted) break;
-    const { metric, budget, tolerance, estimator, truncation, seed, device } = options;
+    const { metric, budget, tolerance, estimator, truncation, form, scaling, prior, seed, device } = options;
     const resume = earlier.find((r) => r.method === method);
     const stage = options.method.length > 1 ? method : undefined;
     try {
@@ -130,6 +154,9 @@ async function rank(session: Session, modelArgument: string, options: RankOption
             tolerance,
             estimator,
             truncation,
+            form,
+            scaling,
+            prior,
             layers,
             seed,
             device,

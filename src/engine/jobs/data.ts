@@ -96,6 +96,21 @@ export function chooseMetric(data: OpenData, wanted: MetricName | undefined): Me
   );
 }
 
+/**
+ * The metric for a method that differentiates it. Accuracy and agreement change in steps: cross-entropy and kl stand in for
+ * them, and a warning says so. When none is asked for: kl for classes, which asks how far the answers move, whether right
+ * or wrong.
+ * @throws SecateurError 'usage' when the data does not allow the metric that was asked for
+ */
+export function chooseSmoothMetric(data: OpenData, wanted: MetricName | undefined, warnings: string[]): MetricName {
+  if (wanted === undefined) return data.all.labels && data.metrics.includes('kl') ? 'kl' : data.metrics[0];
+  const metric = chooseMetric(data, wanted);
+  if (metric !== 'accuracy' && metric !== 'agreement') return metric;
+  const instead = metric === 'accuracy' ? 'cross-entropy' : 'kl';
+  warnings.push(`The metric ${metric} has no gradient, since it changes in steps: ${instead} is used in its place.`);
+  return instead;
+}
+
 /** Everything that a job reads, and so never writes to. */
 export function protectedFiles(model: OpenModel, spec: DataSpec): ProtectedFile[] {
   return [

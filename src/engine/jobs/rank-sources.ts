@@ -1,5 +1,5 @@
 /** What ranking methods draw on, opened for one group at a time. */
-import { cachedGame, openGame } from '../../evaluation/coalitions/index.ts';
+import { cachedGame, openGame, openGateLoss } from '../../evaluation/coalitions/index.ts';
 import { MomentRuns } from '../../evaluation/moments/index.ts';
 import type { MetricName, Ranks } from '../../formats.ts';
 import type { RankContext, RankMethod } from '../../ranking/types.ts';
@@ -45,6 +45,7 @@ export const sources: Record<
     gives: { gradients: new GradientPasses({ key: model.key, structure, data, device, seed, warnings }) },
   }),
   game: openCachedGame,
+  switch: openLoss,
 };
 
 /** The game of the group, with the values of coalitions that earlier runs left on disk. */
@@ -60,6 +61,19 @@ async function openCachedGame(job: GroupJob, signal: AbortSignal): Promise<RankS
   const cache = await coalitionCache(model, data, metric!, device, group);
   const game = cache ? cachedGame(open, cache) : open;
   return { gives: { game }, close: () => game.close() };
+}
+
+/** The loss of the model under gates on the group, and what stands in the way of its gradients. */
+async function openLoss(job: GroupJob, signal: AbortSignal): Promise<RankSource> {
+  const { structure, group, data, metric, device, seed, warnings } = job;
+  const { reading, search } = data;
+  const loss = await openGateLoss(structure, group.id, search, { metric: metric!, reading, device, seed, signal });
+  for (const note of loss.info.notes) if (!warnings.includes(note)) warnings.push(note);
+  if (!loss.differentiable)
+    warnings.push(
+      `Group '${group.id}' has no gradients: its switch is fitted by the score function, with four times the evaluations.`,
+    );
+  return { gives: { loss }, close: () => loss.close() };
 }
 
 /** Moments of what the group's consumers read; consumers that have no say are named. */

@@ -9,7 +9,7 @@ import type { Group, Structure } from '../../units/types.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
 import type { OpenData } from './data.ts';
-import { chooseMetric, openData } from './data.ts';
+import { chooseMetric, chooseSmoothMetric, openData } from './data.ts';
 import { openModel } from './model.ts';
 import { checkLayerRanking, layersGroup, layerWarnings, nameLayers, openLayers } from './rank-layers.ts';
 import { sources, type GroupJob, type RankSource } from './rank-sources.ts';
@@ -36,8 +36,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
   await checkpoint(context);
   const structure = model.structure();
   const data = await openData(model, params.data);
-  const metric = method.needs === 'game' ? chooseMetric(data, params.metric) : null;
   const warnings = [...data.warnings, ...structure.warnings];
+  const metric = metricFor(method, data, params.metric, warnings);
   const device = await chooseDevice(params.device, warnings);
   const chosen = chooseGroups(structure, params.groups, warnings);
   const { layers } = params;
@@ -68,7 +68,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     const title = `ranking ${group.id}${groups.length > 1 ? ` (group ${i + 1} of ${groups.length})` : ''}`;
     const progress = (evaluations: number, planned: number, partial?: GroupRanks): void => {
       const fraction = (behind + share * (planned > 0 ? Math.min(1, evaluations / planned) : partial ? 1 : 0)) / total;
-      const note = planned > 1 ? `${title}: ${evaluations} of at most ${planned} ${metric ? 'evaluations' : 'steps'}` : title;
+      const note =
+        planned > 1 ? `${title}: ${evaluations} of at most ${planned} ${metric ? 'evaluations' : 'steps'}` : title;
       const left = timeLeft.words(fraction);
       context.progress({ fraction, note: left ? `${note}, ${left}` : note, ...(partial ? { partial } : {}) });
     };
@@ -123,7 +124,7 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     ...(metric ? { output: data.reading.output, reading: data.reading.reading } : {}),
     seed: params.seed,
     device,
-    budget: params.budget ?? (method.needs === 'game' ? Math.max(0, ...sizes) : 0),
+    budget: params.budget ?? (metric ? Math.max(0, ...sizes) : 0),
     tolerance: params.tolerance ?? (method.name === 'shapley' ? DEFAULT_TOLERANCE : 0),
     seconds: (earlier?.ranks.seconds ?? 0) + (performance.now() - started) / 1000,
     complete,
@@ -132,6 +133,12 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
     ...(Object.keys(state.states).length > 0 || state.unfinished.length > 0 ? { resume: state } : {}),
     warnings: [...new Set(warnings)],
   };
+}
+
+/** What the method measures; null for methods that measure nothing, or what they need themselves. */
+function metricFor(method: RankMethod, data: OpenData, wanted: MetricName | undefined, warnings: string[]) {
+  if (method.needs === 'game') return chooseMetric(data, wanted);
+  return method.needs === 'switch' ? chooseSmoothMetric(data, wanted, warnings) : null;
 }
 
 /** Ranks one group; null when it was cancelled before there was anything to keep. */
@@ -144,8 +151,8 @@ async function rankOne(
   { signal }: JobContext,
   progress: (evaluations: number, planned: number, partial?: GroupRanks) => void,
 ): Promise<RankOutcome | null> {
-  const { seed, budget, tolerance, estimator, truncation } = params;
-  const options = { seed, budget, tolerance, estimator, truncation, resume };
+  const { seed, budget, tolerance, estimator, truncation, form, scaling, prior } = params;
+  const options = { seed, budget, tolerance, estimator, truncation, form, scaling, prior, resume };
   try {
     if (signal.aborted) return null;
     const source = await open();

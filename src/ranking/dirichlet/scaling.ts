@@ -1,3 +1,7 @@
+import type { SwitchScaling } from '../../formats.ts';
+
+export type { SwitchScaling };
+
 /**
  * How a draw of shares s (n of them, Σ s = 1) becomes gates.
  * - `mean-one`: n·s. Gates are 1 on average, as in the network that was trained, where raw shares would shrink all
@@ -10,9 +14,6 @@
  * - `max-one`: s / max(s). No gate exceeds 1, and the largest is 1; for input features.
  * - `simplex`: s as it is, as published (Adamczewski and Park 2021, AISTATS, arXiv 2011.05985).
  */
-export type SwitchScaling = 'mean-one' | 'saturating' | 'max-one' | 'simplex';
-
-/** The gates of shares. */
 export function scaleShares(scaling: SwitchScaling, shares: Float64Array): Float64Array {
   if (scaling === 'simplex') return shares.slice();
   if (scaling === 'saturating') return shares.map((s) => -Math.expm1(-shares.length * s));

@@ -3,6 +3,7 @@ import { Adam, type AdamState } from '../../math/adam.ts';
 import { sampleDirichlet } from '../../math/dirichlet-sampling.ts';
 import { dirichletKl, dirichletKlGradient, dirichletMean, dirichletVariance } from '../../math/dirichlet.ts';
 import { Rng } from '../../math/random.ts';
+import { RunningVector, type RunningState } from '../../math/statistics.ts';
 import { sigmoid, softplus, softplusInverse } from '../../math/softplus.ts';
 import { cancelled, isCancellation } from '../coalitions.ts';
 import { requireFit } from '../require.ts';
@@ -51,10 +52,15 @@ export interface SwitchProgress {
   /** KL(q ‖ prior) before the last step, in nats. */
   divergence: number;
   posterior: SwitchPosterior;
+  estimator: Estimate['estimator'];
+  /**
+   * What the data did to each φ_i: ∂E_q[loss]/∂φ_i, its mean over the steps and the standard error of that, which counts the
+   * way that φ went as noise. Without signal all of them are 0 but for noise.
+   */
+  pull: { mean: Float64Array; stderr: Float64Array };
 }
 
 export interface SwitchOutcome extends SwitchProgress {
-  estimator: Estimate['estimator'];
   /** False when the run was cancelled: the posterior is that of the steps taken. */
   complete: boolean;
   /** To go on exactly as if the run had not been stopped; there unless it is complete. */
@@ -67,6 +73,7 @@ interface SwitchState extends RankState {
   theta: number[];
   adam: AdamState;
   rng: number[];
+  pulls: RunningState;
   loss: number;
   divergence: number;
   estimator: Estimate['estimator'];
@@ -102,34 +109,42 @@ export async function fitSwitch(
   const theta = start.map((p) => softplusInverse(Math.max(p, SMALLEST_PHI)));
   const adam = new Adam(n, { learningRate: options.learningRate });
   let rng = Rng.from(options.seed, options.label);
-  let last: { progress: SwitchProgress; estimator: Estimate['estimator'] } | undefined;
+  let pulls = new RunningVector(n);
+  let last: SwitchProgress | undefined;
+  const progressAt = (taken: Pick<SwitchProgress, 'step' | 'loss' | 'divergence' | 'estimator'>): SwitchProgress => ({
+    ...taken,
+    steps,
+    posterior: posteriorOf(theta),
+    pull: { mean: pulls.mean.slice(), stderr: pulls.standardError() },
+  });
   const before = readState(options.resume, n);
   if (before) {
     theta.set(before.theta);
     adam.restore(before.adam);
     rng = Rng.fromState(before.rng);
+    pulls = RunningVector.fromState(before.pulls);
     const { step, loss, divergence, estimator } = before;
-    last = { progress: { step, steps, loss, divergence, posterior: posteriorOf(theta) }, estimator };
+    last = progressAt({ step, loss, divergence, estimator });
   }
   // A step that is cancelled half-way has drawn already; resuming draws the same again.
   let rngAfterStep = rng.state();
 
   const outcome = (complete: boolean): SwitchOutcome => {
     if (!last) throw cancelled();
-    const { step, loss, divergence } = last.progress;
-    const result = { ...last.progress, estimator: last.estimator, complete };
-    if (complete) return result;
+    if (complete) return { ...last, complete };
+    const { step, loss, divergence, estimator } = last;
     const resume: SwitchState = {
       kind: 'dirichlet',
       step,
       theta: [...theta],
       adam: adam.state(),
       rng: rngAfterStep,
+      pulls: pulls.state(),
       loss,
       divergence,
-      estimator: last.estimator,
+      estimator,
     };
-    return { ...result, resume };
+    return { ...last, complete, resume };
   };
 
   for (let step = before?.step ?? 0; step < steps; step++) {
@@ -152,15 +167,10 @@ export async function fitSwitch(
     adam.step(theta, gradient);
     for (let i = 0; i < n; i++) theta[i] = Math.max(theta[i], lowest);
     rngAfterStep = rng.state();
-    const progress: SwitchProgress = {
-      step: step + 1,
-      steps,
-      loss: estimate.loss,
-      divergence: dirichletKl(phi, prior),
-      posterior: posteriorOf(theta),
-    };
-    last = { progress, estimator: estimate.estimator };
-    onProgress?.(progress);
+    pulls.add(estimate.gradient);
+    const { loss, estimator } = estimate;
+    last = progressAt({ step: step + 1, loss, divergence: dirichletKl(phi, prior), estimator });
+    onProgress?.(last);
   }
   return outcome(true);
 }
@@ -198,6 +208,9 @@ function readState(resume: RankState | undefined, n: number): SwitchState | unde
     numbers(state.adam?.second, n) &&
     Number.isInteger(state.adam?.steps) &&
     numbers(state.rng, 4) &&
+    numbers(state.pulls?.mean, n) &&
+    numbers(state.pulls?.squares, n) &&
+    state.pulls.count === state.step &&
     Number.isFinite(state.loss) &&
     Number.isFinite(state.divergence);
   return requireFit(state, fits);

@@ -4,7 +4,16 @@ import { pruneCommand, quote, suggestName } from '../../../webview/logic/cli.ts'
 import { addPoint, paretoFront } from '../../../webview/logic/history.ts';
 import { memo } from '../../../webview/logic/memo.ts';
 import { displayName } from '../../../webview/logic/names.ts';
-import { coversZero, hasNoSignal, scoreDomain, sortUnits, splitName } from '../../../webview/logic/units.ts';
+import {
+  coversZero,
+  hasNoSignal,
+  POSTERIOR,
+  scoreDomain,
+  sortUnits,
+  splitName,
+  whiskersOf,
+} from '../../../webview/logic/units.ts';
+import { method, metricsFor } from '../../../webview/logic/words.ts';
 import { scrollToShow, sortedOrder, visibleRange } from '../../../webview/logic/virtual.ts';
 import type { GroupRanks, PruneReport } from '../../../src/formats.ts';
 
@@ -103,6 +112,38 @@ describe('scores', () => {
     expect(many[0].first).toBe(0);
     expect(many[639].end).toBe(10_000);
     for (let i = 1; i < many.length; i++) expect(many[i].first).toBe(many[i - 1].end);
+  });
+
+  it('draws a posterior one deviation wide, which is no doubt about the score', () => {
+    const units = [
+      { index: 0, score: 0.6, stderr: 0.5 },
+      { index: 1, score: 0.4, stderr: 0.5 },
+    ];
+    const fit = {
+      form: 'sampled',
+      scaling: 'saturating',
+      prior: 2,
+      draws: 8,
+      steps: 80,
+      gradient: 'pathwise',
+      loss: 0.1,
+      divergence: 1,
+    } as const;
+    const found = { ...ranks(units), switch: fit };
+    expect(whiskersOf(found)).toBe(POSTERIOR);
+    expect(whiskersOf(ranks(units))).not.toBe(POSTERIOR);
+    expect(hasNoSignal(found)).toBe(false);
+    expect(hasNoSignal({ ...found, noSignal: true })).toBe(true);
+    expect(scoreDomain(units, POSTERIOR)[1]).toBeCloseTo(1.1, 12);
+    const [first] = columnsOf(units, 100, POSTERIOR);
+    expect([first.low, first.high, first.light]).toEqual([expect.closeTo(0.1), expect.closeTo(1.1), false]);
+  });
+
+  it('offers a method that differentiates only metrics that have a gradient', () => {
+    const all = ['accuracy', 'cross-entropy', 'kl', 'agreement', 'mse'] as const;
+    expect(metricsFor(method('shapley'), all)).toEqual(all);
+    expect(metricsFor(method('dirichlet'), all)).toEqual(['kl', 'cross-entropy', 'mse']);
+    expect(metricsFor(method('dirichlet'), ['mse', 'kl', 'agreement'])).toEqual(['mse', 'kl']);
   });
 
   it('shortens names of exporters', () => {
