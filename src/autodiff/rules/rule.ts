@@ -84,14 +84,24 @@ export class RuleContext extends Emitter {
    * as they are supported. What is computed on the way is computed once more, for the gradients.
    */
   instead(build: (e: Emitter) => readonly (Value | undefined)[]): void {
+    this.along((e) => {
+      const outputs = build(e);
+      return this.node.outputs.flatMap((_, i) => {
+        const [g, plain] = [this.grad(i), outputs[i]];
+        if (g && !plain) this.fail(`gradients of its output ${i} are not supported`);
+        return g && plain ? [[plain, g] as const] : [];
+      });
+    });
+  }
+
+  /**
+   * Walks back over nodes that `build` adds, from values whose gradients it gives to the node's inputs. What it reads
+   * besides those inputs counts as constant.
+   */
+  along(build: (e: Emitter) => Seeds): void {
     const { nodes } = this.workspace.graph;
     const before = nodes.length;
-    const outputs = build(new Emitter(this.workspace, `${this.node.outputs[0]?.name ?? this.node.opType}_plain`));
-    const seeds = this.node.outputs.flatMap((_, i) => {
-      const [g, plain] = [this.grad(i), outputs[i]];
-      if (g && !plain) this.fail(`gradients of its output ${i} are not supported`);
-      return g && plain ? [[plain, g] as const] : [];
-    });
+    const seeds = build(new Emitter(this.workspace, `${this.node.outputs[0]?.name ?? this.node.opType}_plain`));
     const wrt = new Set(this.node.inputs.filter((v): v is Value => v !== null && this.accounts.needs(v)));
     const inner = this.accounts.through(nodes.slice(before), seeds, [...wrt]);
     for (const v of wrt) {
