@@ -63,6 +63,23 @@ test('whole blocks go only when their group is named', async () => {
   ).toMatch(/whole blocks/);
 });
 
+test('rank by gradients', async () => {
+  const rank = ['rank', model, ...calib, '--samples', '40'];
+  const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'taylor,fisher');
+  expect(methods.map((m) => [m.method, m.metric, m.complete, m.groups.length])).toEqual([
+    ['taylor', null, true, 5],
+    ['fisher', null, true, 5],
+  ]);
+  for (const { groups } of methods)
+    for (const { units, size, evaluations } of groups) {
+      expect([units.length, evaluations]).toEqual([size, 0]);
+      expect(units.every(({ score, stderr }) => score >= 0 && stderr! >= 0)).toBe(true);
+    }
+  for (const { spearman } of agreement![0].groups) expect(spearman).toBeGreaterThan(0.5);
+  const text = await secateur(...rank, '--method', 'fisher');
+  expect(text.stdout).toContain('exact over 10 answers');
+});
+
 test('rank by second moments', async () => {
   const rank = ['rank', model, ...calib, '--samples', '40', '--group', 'block3/conv*'];
   const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'wanda,obs');

@@ -1,9 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { Dataset } from '../../../src/evaluation/data/index.ts';
-import { gateGradients } from '../../../src/evaluation/gradients/gate-gradients.ts';
-import type { LossKind } from '../../../src/evaluation/gradients/loss-terms.ts';
-import { openSampleLoss } from '../../../src/evaluation/gradients/sample-loss.ts';
+import { openDataset, type Dataset } from '../../../src/evaluation/data/index.ts';
+import {
+  gateGradients,
+  openSampleLoss,
+  type GateGradients,
+  type LossKind,
+} from '../../../src/evaluation/gradients/index.ts';
+import { readOutput } from '../../../src/evaluation/metrics/index.ts';
 import type { OutputReading } from '../../../src/evaluation/types.ts';
+import { loadModel } from '../../../src/graph/load.ts';
 import { float32Tensor, toFloat32 } from '../../../src/runtime/host-tensor.ts';
 import { createSession } from '../../../src/runtime/session.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
@@ -12,6 +17,7 @@ import type { Structure } from '../../../src/units/types.ts';
 import { randomData, readingOf, testModels } from '../coalitions/models.ts';
 
 const H = 4e-3;
+const EXAMPLE = 'examples/lenet5';
 
 /** Central differences of the loss of each sample, with each gate alone moved to both sides of 1. */
 async function differences(
@@ -62,28 +68,78 @@ describe('gradients with respect to the gates of all groups', () => {
     const found = await gateGradients(structure, ids, data, loss, { device: 'cpu', rows: 3 });
     expect(found.failures.size).toBe(0);
     expect(found.notes.length > 0).toBe(!t.batchable);
-    for (const id of ids) {
-      const wanted = await differences(structure, id, data, 'cross-entropy', reading);
-      const got = found.moments.get(id)!;
-      expect(got.signed.count).toBe(5);
-      const largest = Math.max(...wanted.flat().map(Math.abs));
-      wanted[0].forEach((_, unit) => {
-        const close = (value: number, expected: number, what: string, scale: number) =>
-          expect(Math.abs(value - expected), `${what} of ${id} ${unit}: ${value} for ${expected}`).toBeLessThan(scale);
-        close(
-          got.signed.mean[unit],
-          mean(wanted, unit, (x) => x),
-          'mean',
-          5e-3 * largest,
-        );
-        close(got.absolute.mean[unit], mean(wanted, unit, Math.abs), 'size', 5e-3 * largest);
-        close(
-          got.square.mean[unit],
-          mean(wanted, unit, (x) => x * x),
-          'square',
-          1e-2 * largest ** 2,
-        );
+    await expectDifferences(structure, ids, data, reading, found);
+  });
+
+  it('are central differences on the example', async () => {
+    const model = loadModel(`${EXAMPLE}/model.onnx`);
+    const structure = analyseStructure(model);
+    const data = await openDataset(model, { path: `${EXAMPLE}/calib.npz`, samples: 5, seed: 0 });
+    const reading = await readOutput(model, data);
+    const all = structure.groups.filter((g) => g.prunable).map((g) => g.id);
+    const loss = await openSampleLoss(structure, data, { loss: 'cross-entropy', reading, device: 'cpu' });
+    const found = await gateGradients(structure, all, data, loss, { device: 'cpu' });
+    await expectDifferences(structure, ['conv1', 'conv2'], data, reading, found);
+  });
+
+  it('are the same whatever the size of runs, and end when cancelled', async () => {
+    const [t] = testModels();
+    const structure = analyseStructure(t.model);
+    const data = randomData(t, 7);
+    const loss = await openSampleLoss(structure, data, {
+      loss: 'cross-entropy',
+      reading: readingOf(t.model),
+      device: 'cpu',
+    });
+    const ids = structure.groups.filter((g) => g.prunable).map((g) => g.id);
+    const told: number[][] = [];
+    const run = (rows: number, signal?: AbortSignal, onProgress?: (done: number, planned: number) => void) =>
+      gateGradients(structure, ids, data, loss, { device: 'cpu', rows, signal, onProgress });
+    const whole = await run(7);
+    const parts = await run(3, undefined, (done, planned) => told.push([done, planned]));
+    expect(told).toEqual([
+      [3, 7],
+      [6, 7],
+      [7, 7],
+    ]);
+    for (const id of ids)
+      whole.moments.get(id)!.absolute.mean.forEach((x, u) => {
+        expect(parts.moments.get(id)!.absolute.mean[u]).toBeCloseTo(x, 6);
       });
-    }
+    const abort = new AbortController();
+    const stopped = run(3, abort.signal, () => abort.abort());
+    await expect(stopped).rejects.toMatchObject({ code: 'cancelled' });
   });
 });
+
+async function expectDifferences(
+  structure: Structure,
+  ids: readonly string[],
+  data: Dataset,
+  reading: OutputReading,
+  found: GateGradients,
+): Promise<void> {
+  for (const id of ids) {
+    const wanted = await differences(structure, id, data, 'cross-entropy', reading);
+    const got = found.moments.get(id)!;
+    expect(got.signed.count).toBe(5);
+    const largest = Math.max(...wanted.flat().map(Math.abs));
+    wanted[0].forEach((_, unit) => {
+      const close = (value: number, expected: number, what: string, scale: number) =>
+        expect(Math.abs(value - expected), `${what} of ${id} ${unit}: ${value} for ${expected}`).toBeLessThan(scale);
+      close(
+        got.signed.mean[unit],
+        mean(wanted, unit, (x) => x),
+        'mean',
+        5e-3 * largest,
+      );
+      close(got.absolute.mean[unit], mean(wanted, unit, Math.abs), 'size', 5e-3 * largest);
+      close(
+        got.square.mean[unit],
+        mean(wanted, unit, (x) => x * x),
+        'square',
+        1e-2 * largest ** 2,
+      );
+    });
+  }
+}
