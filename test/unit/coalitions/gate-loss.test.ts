@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { gradientRules } from '../../../src/autodiff/rules/index.ts';
+import type { GradientRule } from '../../../src/autodiff/rules/rule.ts';
 import { openGateLoss, type OpenGateLoss } from '../../../src/evaluation/coalitions/index.ts';
 import { openEvaluator } from '../../../src/evaluation/coalitions/open.ts';
 import type { MetricName } from '../../../src/formats.ts';
@@ -164,6 +166,23 @@ describe('a loss under gates', () => {
       expect(gradients).toBeUndefined();
       expect([...losses].every((l) => l > 0)).toBe(true);
     });
+  });
+
+  it('goes without gradients behind an operator that has no rule, and names it', async () => {
+    const rules = gradientRules as Map<string, GradientRule>;
+    const rule = rules.get('Relu')!;
+    rules.delete('Relu');
+    try {
+      await withLosses(flattened(), 'kl', async (loss, id) => {
+        // Nothing is rectified behind the last hidden layer.
+        expect(loss.differentiable).toBe(id === 'f1');
+        if (id !== 'f1') expect(loss.info.notes.join(' ')).toMatch(/Relu.*no gradient rule/);
+        const { losses } = await loss.evaluate(someGates(1, loss.size), 1, { from: 0, to: SAMPLES });
+        expect(losses[0]).toBeGreaterThan(0);
+      });
+    } finally {
+      rules.set('Relu', rule);
+    }
   });
 
   it('refuses metrics that change in steps', async () => {
