@@ -5,24 +5,10 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import type { DeviceName, MethodName, MetricName, ShapleyEstimator } from '../formats.ts';
 import type { DataSpec } from '../protocol.ts';
+import { methods, rankMethod } from '../ranking/registry.ts';
 import { SecateurError } from '../errors.ts';
 
-export const METHODS: MethodName[] = [
-  'shapley',
-  'oracle',
-  'leave-one-out',
-  'dirichlet',
-  'taylor',
-  'taylor-squared',
-  'taylor-signed',
-  'fisher',
-  'magnitude',
-  'magnitude-l2',
-  'activation',
-  'wanda',
-  'obs',
-  'random',
-];
+export const METHODS: MethodName[] = methods.map((m) => m.name);
 export const ESTIMATORS: ShapleyEstimator[] = [
   'exact',
   'leverage',
@@ -142,13 +128,14 @@ export function collect(text: string, previous: string[] = []): string[] {
 
 /** Parses one or several method names with commas. */
 export function methodList(text: string): MethodName[] {
-  const names = text.split(',').map((name) => name.trim());
-  for (const name of names) {
-    if (!METHODS.includes(name as MethodName)) {
-      throw new InvalidArgumentError(`'${name}' is not a method. Choose from ${METHODS.join(', ')}.`);
+  const names = text.split(',').map((name) => {
+    try {
+      return rankMethod(name.trim()).name;
+    } catch {
+      throw new InvalidArgumentError(`'${name.trim()}' is not a method. Choose from ${METHODS.join(', ')}.`);
     }
-  }
-  return [...new Set(names as MethodName[])];
+  });
+  return [...new Set(names)];
 }
 
 function constant(text: string, previous: Record<string, number> = {}): Record<string, number> {

@@ -65,7 +65,7 @@ test('whole blocks go only when their group is named', async () => {
 
 test('rank by gradients', async () => {
   const rank = ['rank', model, ...calib, '--samples', '40'];
-  const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'taylor,fisher');
+  const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'taylor,obd');
   expect(methods.map((m) => [m.method, m.metric, m.complete, m.groups.length])).toEqual([
     ['taylor', null, true, 5],
     ['fisher', null, true, 5],
