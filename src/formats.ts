@@ -433,7 +433,7 @@ export interface FeatureExplanation {
   samples: number;
   /** One per feature, in the order of `index`. */
   features: FeatureScore[];
-  /** Parameters of the Dirichlet distribution; null for Shapley values. */
+  /** Parameters of the Dirichlet distribution; null for Shapley values, and where each sample has its own. */
   phi: number[] | null;
   /** The loss (Q-FIT, smaller is better) or the metric (Shapley) with all features as they are, and with all at the baseline. */
   value: { open: number; closed: number };

@@ -56,6 +56,8 @@ export interface FeatureModel {
   /** Input that the features are of. */
   readonly input: string;
   readonly points: readonly GatePoint[];
+  /** The model as it is, which the points are values of. */
+  readonly model: Model;
   readonly dataset: Dataset;
   /** False where an operator has no gradient rule. */
   readonly hasGradients: boolean;
@@ -124,6 +126,7 @@ export async function openFeatureModel(
     layout,
     input,
     points,
+    model: structure.model,
     dataset,
     loss,
     notes,
@@ -192,7 +195,10 @@ function runCost(model: Model, dataset: Dataset, gradients: boolean): { rowMacs:
   return { rowMacs, rows: Math.max(1, Math.min(MOST_ROWS, short, kept)) };
 }
 
-interface RunnerParts extends Pick<FeatureModel, 'layout' | 'input' | 'points' | 'dataset' | 'notes' | 'rowMacs'> {
+interface RunnerParts extends Pick<
+  FeatureModel,
+  'layout' | 'input' | 'points' | 'model' | 'dataset' | 'notes' | 'rowMacs'
+> {
   loss: SampleLoss;
   plain: LossGraph;
   graded: LossGraph | null;
@@ -208,6 +214,7 @@ class Runner implements FeatureModel {
   readonly layout: FeatureLayout;
   readonly input: string;
   readonly points: readonly GatePoint[];
+  readonly model: Model;
   readonly dataset: Dataset;
   readonly hasGradients: boolean;
   readonly rowMacs: number;
@@ -217,7 +224,8 @@ class Runner implements FeatureModel {
 
   constructor(parts: RunnerParts) {
     this.parts = parts;
-    ({ layout: this.layout, input: this.input, points: this.points, dataset: this.dataset, notes: this.notes } = parts);
+    ({ layout: this.layout, input: this.input, points: this.points, model: this.model } = parts);
+    ({ dataset: this.dataset, notes: this.notes } = parts);
     this.hasGradients = parts.graded !== null;
     this.rowMacs = parts.rowMacs;
   }

@@ -21,8 +21,8 @@ export interface QfitSettings {
 export type QfitMode = 'global' | 'sample' | 'selector';
 
 const PRIOR = 0.1;
-const LEARNING_RATE = { global: 0.05, sample: 0.05, selector: 0.003 };
-const STEPS = { global: 150, sample: 200, selector: 600 };
+const LEARNING_RATE = { global: 0.05, sample: 0.05, selector: 0.01 };
+const STEPS = { global: 150, sample: 200, selector: 300 };
 /** Draws a step with gradients, and without, where they are all that a gradient is estimated from. */
 const DRAWS = { global: 5, sample: 20, selector: 5 };
 const DRAWS_WITHOUT = 64;
@@ -48,8 +48,8 @@ export function qfitSettings(
     form,
     draws,
     prior: given.prior ?? PRIOR,
-    // Bayes' rule for a loss that is a mean over the data; for a selector over its batch, as published.
-    klWeight: given.klWeight ?? 1 / (mode === 'global' ? samples : mode === 'selector' ? batch : AS_IF_SAMPLES),
+    // Bayes' rule for a loss that is a mean over the data.
+    klWeight: given.klWeight ?? 1 / (mode === 'sample' ? AS_IF_SAMPLES : samples),
     scaling: given.scaling ?? 'max-one',
     steps: given.steps ?? STEPS[mode],
     batch: mode === 'sample' ? 1 : Math.min(batch, samples),

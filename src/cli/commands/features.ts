@@ -57,7 +57,7 @@ export function addFeatures(program: Command): void {
     .addOption(
       new Option(
         '--mode <name>',
-        'one importance for all samples, or one for each (default: global; local with --sample)',
+        'one importance for all samples, or one for each of them, by a selector network (default: global)',
       ).choices(['global', 'local']),
     )
     .option('--sample <i>', 'explain this sample of the data alone (they count from 0)', wholeNumber(0))
@@ -80,7 +80,7 @@ export function addFeatures(program: Command): void {
     .option('--kl-weight <b>', 'what a nat of divergence from the prior costs (default: 1 / samples)', positiveNumber)
     .option('--steps <n>', 'steps of the optimiser', wholeNumber(1))
     .option('--batch <n>', 'samples a step (default: up to 100)', wholeNumber(1))
-    .option('--learning-rate <r>', "Adam's, at the start (default: 0.05)", positiveNumber)
+    .option('--learning-rate <r>', "Adam's, at the start (default: 0.05; for a selector network 0.01)", positiveNumber)
     .option('--budget <n>', 'Shapley values: coalitions to evaluate', wholeNumber(2))
     .option('--against <model>', 'explain this model too, and tell how far the two explanations differ')
     .option('--compare-labels <a,b>', 'explain the samples of two labels apart, and compare', labelPair)

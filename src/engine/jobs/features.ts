@@ -8,7 +8,9 @@ import { SecateurError } from '../../errors.ts';
 import { PointValues } from '../../features/baseline.ts';
 import { compareExplanations } from '../../features/compare.ts';
 import { meanLoss } from '../../features/data-loss.ts';
-import { explainSamples, type Explained } from '../../features/explain.ts';
+import { explainSamples, type Explained, type OnStep } from '../../features/explain.ts';
+import { dirichletMean } from '../../math/dirichlet.ts';
+import { explainEach, type EachExplained } from '../../features/selector/explain-each.ts';
 import { openFeatureModel, type FeatureModel } from '../../features/feature-model.ts';
 import { pictureOf } from '../../features/picture.ts';
 import { checkSelection, DEFAULT_SPREAD, hasPlaces, selectFeatures } from '../../features/select.ts';
@@ -26,6 +28,9 @@ import { TimeLeft } from './time-left.ts';
 
 /** Losses that gates can be fitted to and played for. */
 const LOSSES: readonly MetricName[] = ['cross-entropy', 'kl', 'mse'];
+
+/** Numbers of the explanations of single samples that a report holds at most. */
+const LOCAL_NUMBERS = 200_000;
 
 /** What is explained: a model on some of the samples of its data. */
 interface Subject {
@@ -72,11 +77,11 @@ export async function features(params: FeaturesParams, context: JobContext): Pro
     if (params.select !== undefined) checkSelection(own.layout, params.select, params.spread);
     const subjects = await subjectsOf(params, model, own, context, open);
     const settings = qfitSettings(own, subjects[0].samples.length, modeOf(params), params);
-    const found: Explained[] = [];
+    const found: (Explained | EachExplained)[] = [];
     for (const [i, subject] of subjects.entries()) {
       const stage = part(context, i / subjects.length, (i + 1) / subjects.length);
       const title = subjects.length > 1 ? `explaining ${subject.name}` : 'explaining';
-      found.push(await explain(subject, params, settings, loss, stage, title));
+      found.push(await explain(subject, params, settings, loss, device, stage, title));
     }
     const [first, other] = found.map((f, i) => explanationOf(subjects[i].name, f));
     const { kind, grid } = own.layout;
@@ -94,6 +99,7 @@ export async function features(params: FeaturesParams, context: JobContext): Pro
       ...(grid ? { grid } : {}),
       ...(await shown(model, own, subjects[0].samples, params, device)),
       ...first,
+      ...('each' in found[0] ? { local: localOf(found[0], own.dataset) } : {}),
       loss,
       output: data.reading.output,
       reading: data.reading.reading,
@@ -129,10 +135,11 @@ function checkParams({ mode, sample, method, against, compareLabels, select, spr
   const fail = (message: string, hint = ''): never => {
     throw new SecateurError('usage', message, hint);
   };
-  if (mode === 'local' && sample === undefined) fail('The local mode explains one sample.', 'Name it with --sample.');
   if (sample !== undefined && mode === 'global') fail('A single sample is explained in the local mode only.');
   if (against !== undefined && compareLabels)
     fail('Two models and two labels cannot be compared at once.', 'Do one after the other.');
+  if (against !== undefined && mode === 'local' && sample === undefined)
+    fail('Two models are compared on all samples together, or on one of them.', 'Name it with --sample.');
   if (compareLabels && modeOfLocal(mode, sample)) fail('Labels are compared in the global mode only.');
   if (method === 'shapley' && mode === 'local' && sample === undefined)
     fail('Shapley values in the local mode are of one sample.', 'Name it with --sample.');
@@ -214,9 +221,10 @@ async function explain(
   params: FeaturesParams,
   settings: QfitSettings,
   loss: MetricName,
+  device: DeviceName,
   context: JobContext,
   title: string,
-): Promise<Explained> {
+): Promise<Explained | EachExplained> {
   const timeLeft = new TimeLeft();
   const note = (fraction: number, what: string): string => {
     const left = timeLeft.words(fraction);
@@ -233,10 +241,20 @@ async function explain(
         context.progress({ fraction, note: note(fraction, `${evaluations} of at most ${planned} evaluations`) });
       },
     );
-  return explainSamples(model, samples, settings, context.signal, (step, steps, partial) => {
+  const onStep: OnStep = (step, steps, partial) => {
     const fraction = step / steps;
     context.progress({ fraction, note: note(fraction, `step ${step} of ${steps}`), partial: { features: partial } });
-  });
+  };
+  return modeOf(params) === 'selector'
+    ? explainEach(model, samples, settings, device, context.signal, onStep)
+    : explainSamples(model, samples, settings, context.signal, onStep);
+}
+
+/** Mean shares of as many samples as a report can hold. */
+function localOf({ each, features: { length } }: EachExplained, dataset: Dataset): NonNullable<Features['local']> {
+  return each
+    .slice(0, Math.max(1, Math.floor(LOCAL_NUMBERS / length)))
+    .map(({ sample, phi }) => ({ sample: dataset.ids[sample], importance: [...dirichletMean(phi)] }));
 }
 
 function explanationOf(name: string, { samples, features: scores, phi, value }: Explained): FeatureExplanation {

@@ -73,6 +73,21 @@ test('one sample', async () => {
   expect(other.picture).not.toEqual(report.picture);
 });
 
+test('every sample by a selector network', async () => {
+  const files = setFiles('xor');
+  const report = await run('features', { ...files, mode: 'local', seed: 1, device, steps: 20, batch: 50 });
+  expect(report).toMatchObject({ mode: 'local', samples: 400, phi: null, steps: 20, batch: 50 });
+  expect(report.sample).toBeUndefined();
+  expect(report.local).toHaveLength(400);
+  const [first, second] = report.local!;
+  expect(first.importance).not.toEqual(second.importance);
+  const mean = report.local!.reduce((s, l) => s + l.importance[3] / 400, 0);
+  expect(report.features[3].importance).toBeCloseTo(mean, 9);
+  expect(
+    (await failure(run('features', { ...files, mode: 'local', against: model, seed: 1, device }))).message,
+  ).toMatch(/on one of them/);
+});
+
 test('two models and two labels are compared by the divergence of their distributions', async () => {
   const same = await ask({ against: model });
   expect(same.comparison).toMatchObject({ of: 'models', divergence: { forward: 0, backward: 0 }, spearman: 1 });
