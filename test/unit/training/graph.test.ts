@@ -171,6 +171,16 @@ describe('batch norm', () => {
   });
 });
 
+test.each([7, 9, 11, 13, 18, 21])('opset %i gives what opset 17 gives', async (opset) => {
+  const options = { optimiser: { kind: 'adamw', weightDecay: 0.1 }, clipNorm: 0.5 } as const;
+  const [a, b] = [
+    await steps(graphOf(cnn(opset), options), images, 4),
+    await steps(graphOf(cnn(), options), images, 4),
+  ];
+  a.losses.forEach((loss, i) => expect(loss).toBeCloseTo(b.losses[i], 4));
+  expect(a.losses[3]).toBeLessThan(a.losses[0]);
+});
+
 describe('the size of batches', () => {
   const samples = new Map([['x', [4]]]);
   test('is freed where the model fixes it', async () => {

@@ -58,6 +58,37 @@ describe('losses of a data set', () => {
     expect(await valueOf(labelLoss(data, READING), student, data, samples)).toBeCloseTo(mean(each), 5);
   });
 
+  test('every token has a label', async () => {
+    const tokens = makeDataset({
+      path: null,
+      samples: 3,
+      inputs: [
+        {
+          name: 'x',
+          type: 'float32',
+          kind: 'rows',
+          sampleShape: [2, 4],
+          data: Float32Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+          dataType: 'float32',
+        },
+      ],
+      labels: { values: Int32Array.of(0, 1, 2, 2, 1, 0), perSample: 2, classes: 3 },
+      fingerprint: 'tokens',
+      synthetic: false,
+      warnings: [],
+      batchSize: null,
+    });
+    const b = builder();
+    const model = b.output(b.linear(b.input('x', ['N', 2, 4]), 4, 3)).build();
+    const reading = await readOutput(model, tokens);
+    expect(reading).toMatchObject({ reading: 'logits', classAxis: 2 });
+    const { rows } = await outputsOf(model, tokens, reading);
+    const each = [2, 0].flatMap((i) =>
+      [0, 1].map((t) => -Math.log(softmax(rows[i].slice(3 * t, 3 * t + 3))[tokens.labels![2 * i + t]])),
+    );
+    expect(await valueOf(labelLoss(tokens, reading), model, tokens, [2, 0])).toBeCloseTo(mean(each), 5);
+  });
+
   test('distillation mixes the softened divergence with the labels', async () => {
     const { rows } = await outputsOf(student, data);
     const { rows: wanted, reference } = await outputsOf(teacher, data);

@@ -45,8 +45,8 @@ export function mlp(rows: number | string = 'N', seed = 5): Model {
 }
 
 /** Convolution, batch norm, pool and a layer. */
-export function cnn(): Model {
-  const b = new Builder({ seed: 6 });
+export function cnn(opset = 17): Model {
+  const b = new Builder({ seed: 6, opset });
   const h = b.relu(b.bn(b.conv(b.input('x', ['N', 2, 6, 6]), 2, 4, 3, { pads: [1, 1, 1, 1] }), 4, 'bn'));
   return named(b, b.gemm(b.flatten(b.globalPool(b.maxPool(h))), 4, CLASSES, 'fc2'));
 }
