@@ -33,6 +33,13 @@ function reduction(gradient: (c: RuleContext, reduced: Reduced) => Value): Gradi
   };
 }
 
+/** g by the number of elements along some axes, which half precision may not hold where its inverse does. */
+function shareOf(c: RuleContext, g: Value, x: Value, axes: readonly number[]): Value {
+  const sizes = axes.map((axis) => c.dimOf(x, axis));
+  if (!sizes.every((d) => typeof d === 'number')) return c.div(g, c.count(x, axes));
+  return c.scale(g, 1 / sizes.reduce((a, b) => a * b, 1));
+}
+
 /** Of several equal largest (or smallest) elements each takes an equal share, as in torch.amax. */
 const extreme = reduction((c, { x, y, g, axes }) => {
   const hits = c.cast(c.equal(x, y), c.elemTypeOf(g));
@@ -64,7 +71,7 @@ const cumulative: GradientRule = (c) => {
 
 export const reducingRules: RuleTable = {
   ReduceSum: reduction((c, { x, g }) => c.expandLike(g, x)),
-  ReduceMean: reduction((c, { x, g, axes }) => c.expandLike(c.div(g, c.count(x, axes)), x)),
+  ReduceMean: reduction((c, { x, g, axes }) => c.expandLike(shareOf(c, g, x, axes), x)),
   ReduceMax: extreme,
   ReduceMin: extreme,
   ReduceProd: product,
