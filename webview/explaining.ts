@@ -57,16 +57,17 @@ export class Explaining {
   private params(): Omit<FeaturesParams, 'model' | 'data'> {
     const { view, report } = this.session.store.state;
     const asked = view.features ?? {};
-    const metric = this.session.rankMetric();
+    const method = asked.method ?? 'qfit';
     return {
-      method: asked.method ?? 'qfit',
+      method,
       mode: asked.sample === undefined ? 'global' : 'local',
       sample: asked.sample,
       input: asked.input,
       kind: asked.kind,
       patch: asked.kind === 'patches' ? asked.patch : undefined,
       baseline: asked.baseline,
-      metric: metric ?? undefined,
+      // Q-FIT takes the loss that suits the data: accuracy, the usual choice for ranks, has no gradient.
+      metric: method === 'shapley' ? (this.session.rankMetric() ?? undefined) : undefined,
       select: asked.select,
       spread: asked.select === undefined ? undefined : asked.spread,
       against: asked.against && report ? report.output : undefined,

@@ -21,6 +21,7 @@ import { Workbench } from './workbench.mjs';
 import { openModel } from './steps/open.mjs';
 import { rankUnits } from './steps/rank.mjs';
 import { pruneModel } from './steps/prune.mjs';
+import { explainFeatures } from './steps/features.mjs';
 import { keepState } from './steps/state.mjs';
 import { surviveTrouble } from './steps/trouble.mjs';
 import { showThemes } from './steps/themes.mjs';
@@ -37,6 +38,7 @@ const STEPS = {
   rank: rankUnits,
   prune: pruneModel,
   state: keepState,
+  features: explainFeatures,
   trouble: surviveTrouble,
   privacy: leaveNothing,
   themes: showThemes,

@@ -87,7 +87,7 @@ export class FeaturesView implements View {
         controls({ select: Number.isInteger(number) && number >= 1 ? number : undefined, spread: 0.5 });
       },
     );
-    this.selectWords = h('span', { class: 'words' }, 'choose', this.select.element, 'far apart');
+    this.selectWords = h('span', { class: 'words' }, 'and choose', this.select.element, 'that lie apart');
     this.against = checkbox('Compare with the pruned model', (on) => controls({ against: on }));
     this.run = button({ label: 'Explain', icon: 'play', kind: 'primary', onClick: () => void explaining.start() });
     this.save = button({ label: 'Save…', icon: 'save', onClick: () => this.saveShown() });

@@ -17,7 +17,7 @@ export async function showThemes({ harness, workbench, editor, artifacts }) {
       await workbench.chooseTheme(theme);
       const themed = (body, wanted) => body.classList.contains(wanted);
       await until(theme, () => editor.find('body').evaluate(themed, className));
-      for (const view of ['overview', 'ranks', 'prune']) {
+      for (const view of ['overview', 'ranks', 'prune', 'features']) {
         await editor.show(view);
         if (view === 'prune') await editor.measured();
         await workbench.page.mouse.move(5, 5);
