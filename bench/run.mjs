@@ -1,6 +1,6 @@
 /**
  * Bundles a benchmark and runs it: `node bench/run.mjs [NAME] [arguments of the benchmark]`.
- * Without a name all of them run: analyse, estimators, evaluator, open-large, surgery, taylor.
+ * Without a name all of them run: analyse, dirichlet, estimators, evaluator, features, open-large, surgery, taylor.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import esbuild from 'esbuild';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const benchmarks = ['analyse', 'estimators', 'evaluator', 'open-large', 'surgery', 'taylor'];
+const benchmarks = ['analyse', 'dirichlet', 'estimators', 'evaluator', 'features', 'open-large', 'surgery', 'taylor'];
 const [first, ...rest] = process.argv.slice(2);
 const chosen = benchmarks.includes(first) ? [first] : benchmarks;
 const args = benchmarks.includes(first) ? rest : process.argv.slice(2);

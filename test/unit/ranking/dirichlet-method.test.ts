@@ -9,7 +9,6 @@ import { loadModel } from '../../../src/graph/load.ts';
 import { sampleDirichlet, type DirichletDraw } from '../../../src/math/dirichlet-sampling.ts';
 import { Rng } from '../../../src/math/random.ts';
 import { RunningVector } from '../../../src/math/statistics.ts';
-import { Tensor } from '../../../src/onnx/tensor.ts';
 import { pathwiseGradient, scoreFunctionGradient } from '../../../src/ranking/dirichlet/estimators.ts';
 import { minibatches } from '../../../src/ranking/dirichlet/minibatches.ts';
 import { scaleShares } from '../../../src/ranking/dirichlet/scaling.ts';
@@ -18,6 +17,7 @@ import { rankGroup } from '../../../src/ranking/registry.ts';
 import type { RankOptions, RankProgress } from '../../../src/ranking/types.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
 import type { Structure } from '../../../src/units/types.ts';
+import { silenceUnits } from '../../support/silent-units.ts';
 import { groupOf } from './games.ts';
 import { linear } from './switch-models.ts';
 
@@ -37,16 +37,7 @@ async function openLoss(structure: Structure, dataset: Dataset): Promise<OpenGat
 /** The example with zeros where its group's consumer reads some units. */
 function withoutOutgoing(units: readonly number[]): Structure {
   const structure = analyseStructure(loadModel(join(folder, 'model.onnx')));
-  for (const { node } of structure.groups.find((g) => g.id === GROUP)!.sites) {
-    const weight = node.inputs[1]!;
-    const { name, dims } = weight.initializer!;
-    const volume = dims[2] * dims[3];
-    const values = weight.initializer!.toFloat32().map((w, i) => {
-      const unit = Math.floor(i / volume) % dims[1];
-      return units.includes(unit) ? 0 : w;
-    });
-    weight.initializer = Tensor.fromFloat32(name, dims, values);
-  }
+  silenceUnits(structure, GROUP, units);
   return structure;
 }
 
