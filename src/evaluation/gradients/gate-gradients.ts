@@ -8,7 +8,7 @@ import { checkSignal } from '../coalitions/sums.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { batchedGraph, singleGraph, type GradientGraph } from './gradient-graph.ts';
 import type { SampleLoss } from './sample-loss.ts';
-import { SampleSums, type GateMoments } from './sample-sums.ts';
+import { SampleSums, zeroMoments, type GateMoments } from './sample-sums.ts';
 
 export interface GateGradientOptions {
   device: DeviceName;
@@ -57,7 +57,13 @@ export async function gateGradients(
   const { many, single, left } = graphs;
   const notes: string[] = [];
   if (problem !== undefined) notes.push(`Gradients are taken sample by sample: ${problem.reason}.`);
-  else if (left.length > 0) notes.push(`Gradients of ${left.join(', ')} are taken sample by sample.`);
+  else if (left.length > 0) {
+    const some = left.slice(0, 3).map((id) => `'${id}'`);
+    const more = left.length > 3 ? ` and ${left.length - 3} more` : '';
+    notes.push(
+      `Gradients of ${some.join(', ')}${more} are taken sample by sample: their gates take one row at a time.`,
+    );
+  }
   const passes: Pass[] = [];
   if (many) passes.push({ graph: many, batches: batchesOf(dataset, rowsOf(many, options)), single: false });
   if (single) passes.push({ graph: single, batches: dataset.batches(null, 1), single: true });
@@ -71,6 +77,9 @@ export async function gateGradients(
     );
     for (const [group, m] of found) moments.set(group, m);
   }
+  // Of groups that only other outputs depend on, the loss has the derivative 0.
+  for (const id of groupIds)
+    if (!moments.has(id) && !failures.has(id)) moments.set(id, zeroMoments(sizes.get(id)!, dataset.samples));
   return { moments, failures, notes };
 }
 

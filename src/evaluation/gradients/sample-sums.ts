@@ -52,3 +52,11 @@ export class SampleSums {
     }
   }
 }
+
+/** The moments of derivatives that are 0 for all samples. */
+export function zeroMoments(size: number, samples: number): GateMoments {
+  const sums = new SampleSums(size);
+  sums.start(samples);
+  sums.finish(samples, 1);
+  return sums.moments;
+}
