@@ -20,7 +20,7 @@ const attention: GradientRule = (c) =>
     const query = heads(0, 'q_num_heads');
     const key = behind(4, heads(1, 'kv_num_heads'));
     const value = behind(5, heads(2, 'kv_num_heads'));
-    const { biases, allowed } = masks(c, e, key);
+    const { biases, allowed } = masks(c, e, query, key);
     if (c.has(6)) allowed.push(e.less(positions(e, key, 2), lengths(c, e)));
     if (node.int('is_causal', 0)) allowed.push(causal(e, query, key, offset(c, e, query)));
     const form = { scale: node.float('scale', 0) || undefined, softcap: node.float('softcap', 0), biases, allowed };
@@ -28,14 +28,15 @@ const attention: GradientRule = (c) =>
     return [flat ? fromHeads(e, seen) : seen, key, value];
   });
 
-/** The mask, input 3: booleans say what is seen, numbers are added. */
-function masks(c: RuleContext, e: Emitter, key: Value): { biases: Value[]; allowed: Value[] } {
+/** The mask, input 3: booleans say what is seen, numbers of any type are added. */
+function masks(c: RuleContext, e: Emitter, query: Value, key: Value): { biases: Value[]; allowed: Value[] } {
   if (!c.has(3)) return { biases: [], allowed: [] };
   const mask = c.input(3);
   const [own, keys] = [e.dimOf(mask, -1), e.dimOf(key, 2)];
   if (typeof own === 'number' && typeof keys === 'number' && own !== keys && own !== 1)
     c.fail('masks shorter than the keys are not supported');
-  return e.elemTypeOf(mask) === DataType.BOOL ? { biases: [], allowed: [mask] } : { biases: [mask], allowed: [] };
+  if (e.elemTypeOf(mask) === DataType.BOOL) return { biases: [], allowed: [mask] };
+  return { biases: [e.cast(mask, e.elemTypeOf(query))], allowed: [] };
 }
 
 /** How many keys of each sample are no padding, input 6: [batch, 1, 1, 1]. */

@@ -65,6 +65,16 @@ describe('ai.onnx Attention', () => {
     await check(b, y, [...operands, mask], { elements: 24 });
   });
 
+  it.each<[string, DataType, ort.Tensor]>([
+    ['int32', DataType.INT32, new ort.Tensor('int32', Int32Array.of(1, 2, -3, 0, 0, 1, 1, -2, 5, 0, 0, 1), [3, 4])],
+    ['int64', DataType.INT64, new ort.Tensor('int64', BigInt64Array.of(1n, 0n, -2n, 1n), [1, 4])],
+  ])('with whole numbers added, %s', async (_, elemType, numbers) => {
+    const b = builder({ opset: 23 });
+    const operands = byHeads(b);
+    const mask = b.input('mask', [...numbers.dims], elemType);
+    await check(b, b.op('Attention', [...operands, mask]), operands, { feeds: { mask: numbers } });
+  });
+
   it.each([0, 1])('with a mask of booleans, one query of which sees nothing; causal: %i', async (is_causal) => {
     const b = builder({ opset: 23 });
     const operands = byHeads(b, { queries: 4 });
