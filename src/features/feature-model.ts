@@ -14,6 +14,7 @@ import { modelCost } from '../graph/cost.ts';
 import { cloneModel } from '../graph/clone.ts';
 import { removeDeadNodes, sortTopologically } from '../graph/edit.ts';
 import type { Model } from '../graph/ir.ts';
+import { Rng } from '../math/random.ts';
 import { float32Tensor, type HostTensor, toFloat32 } from '../runtime/host-tensor.ts';
 import { createSession, type Session } from '../runtime/session.ts';
 import { freeBatch } from '../units/batch-axis.ts';
@@ -49,6 +50,8 @@ const RUN_MACS = 2e9;
 /** All that a run keeps until the way back. */
 const KEPT_BYTES = 256 * 2 ** 20;
 const MOST_ROWS = 8192;
+/** Samples that gradients are tried on. */
+const TRIED = 8;
 
 /** A model with a gate for every input feature, and the loss of each row. Holds sessions until it is closed. */
 export interface FeatureModel {
@@ -122,7 +125,7 @@ export async function openFeatureModel(
     baselineName(i),
     float32Tensor(baselineDims(layout, points[i], whole), b),
   ]);
-  return new Runner({
+  const runner = new Runner({
     layout,
     input,
     points,
@@ -137,6 +140,13 @@ export async function openFeatureModel(
     constants: Object.fromEntries(constants ?? []),
     device,
   });
+  if (runner.hasGradients && (await runner.isFlat(signal))) {
+    runner.dropGradients();
+    notes.push(
+      'The gradient is 0 everywhere, as that of decision trees: it is estimated from losses alone, which takes more draws.',
+    );
+  }
+  return runner;
 }
 
 function baselineDims(layout: FeatureLayout, point: GatePoint, whole: boolean): number[] {
@@ -216,7 +226,7 @@ class Runner implements FeatureModel {
   readonly points: readonly GatePoint[];
   readonly model: Model;
   readonly dataset: Dataset;
-  readonly hasGradients: boolean;
+  hasGradients: boolean;
   readonly rowMacs: number;
   readonly notes: readonly string[];
   private readonly parts: RunnerParts;
@@ -239,7 +249,7 @@ class Runner implements FeatureModel {
     const rows = samples.length;
     if (gates.length !== rows * size)
       throw new SecateurError('internal', `There are ${gates.length} gates for ${rows} rows of ${size} features.`);
-    const graph = (gradients && this.parts.graded) || this.parts.plain;
+    const graph = (gradients && this.hasGradients && this.parts.graded) || this.parts.plain;
     const result: RowLosses = { losses: new Float64Array(rows) };
     if (graph.gradient) result.gradients = new Float64Array(rows * size);
     const all = Float32Array.from(gates);
@@ -285,6 +295,20 @@ class Runner implements FeatureModel {
     const target = into.gradients!;
     if (copies === 1) target.set(found, from * size);
     else found.forEach((g, i) => (target[from * size + (i % size)] += g / copies));
+  }
+
+  /** Whether all gradients are exactly 0 at random gates: the loss is made of steps, or of nothing. */
+  async isFlat(signal?: AbortSignal): Promise<boolean> {
+    const count = Math.min(TRIED, this.dataset.samples);
+    const rng = Rng.from(0, 'flat');
+    const gates = Float32Array.from({ length: count * this.layout.size }, () => rng.float());
+    const samples = Int32Array.from({ length: count }, (_, i) => i);
+    const { gradients } = await this.run(samples, gates, { gradients: true, signal });
+    return gradients!.every((g) => g === 0);
+  }
+
+  dropGradients(): void {
+    this.hasGradients = false;
   }
 
   private session(graph: LossGraph): Promise<Session> {

@@ -182,6 +182,18 @@ test('an operator without a gradient rule leaves the losses', async () => {
   expectClose(losses, await lossesOf(b, dataset));
 });
 
+test('steps have a gradient of 0 everywhere, which says nothing: losses are left', async () => {
+  const b = new Builder({ seed: 9 });
+  const x = b.input('x', ['N', 4]);
+  const steps = b.op('Cast', [b.op('Greater', [x, b.floats([0.1, 0.2, 0.3, 0.4])])], { to: DataType.FLOAT });
+  b.output(b.gemm(steps, 4, 3));
+  const model = await open(b, data(3, { sampleShape: [4] }));
+  expect(model.hasGradients).toBe(false);
+  expect(model.notes.join()).toMatch(/decision trees/);
+  const { gradients } = await model.run([0], new Float32Array(4).fill(1), { gradients: true });
+  expect(gradients).toBeUndefined();
+});
+
 test('inputs that cannot be gated, and unknown ones, are refused', async () => {
   const b = new Builder({ seed: 6 });
   const x = b.input('x', ['N', 3], DataType.INT64);
