@@ -1,8 +1,8 @@
 import { SecateurError } from '../errors.ts';
-import type { MomentSource } from '../evaluation/moments/index.ts';
+import type { ActivationSource, MomentSource } from '../evaluation/moments/index.ts';
 import type { CoalitionGame, GateLoss } from '../evaluation/types.ts';
 import type { MethodName } from '../formats.ts';
-import type { ActivationSource, GradientSource, RankContext } from './types.ts';
+import type { GradientSource, RankContext } from './types.ts';
 
 /** The context's game, checked to be that of the group. @throws SecateurError 'internal' without one */
 export function requireGame(method: MethodName, context: RankContext): CoalitionGame {

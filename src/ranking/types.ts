@@ -1,18 +1,8 @@
-import type { MomentSource } from '../evaluation/moments/index.ts';
+import type { ActivationSource, MomentSource } from '../evaluation/moments/index.ts';
 import type { GateMoments, GradientSubject, LossKind } from '../evaluation/gradients/index.ts';
 import type { CoalitionGame, GateLoss } from '../evaluation/types.ts';
 import type { GroupRanks, MethodName, ShapleyEstimator, SwitchForm, SwitchScaling } from '../formats.ts';
 import type { Group } from '../units/types.ts';
-
-/** What a method may ask about activations; the engine answers from runs of the graph. */
-export interface ActivationSource {
-  /**
-   * Mean over samples and positions of |activation| of each unit, at the gate's place (what the consumers read), on
-   * the data. With several gate sites: the mean over the sites.
-   * @throws SecateurError 'cancelled' when the signal fires
-   */
-  meanAbs(group: Group, signal?: AbortSignal): Promise<Float64Array>;
-}
 
 /** Derivatives of the losses of samples with respect to the gates of a group, all of them open. */
 export interface GateDerivatives {

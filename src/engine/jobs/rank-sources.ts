@@ -1,10 +1,9 @@
 /** What ranking methods draw on, opened for one group at a time. */
 import { cachedGame, openGame, openGateLoss } from '../../evaluation/coalitions/index.ts';
-import { MomentRuns } from '../../evaluation/moments/index.ts';
+import { ActivationRuns, MomentRuns } from '../../evaluation/moments/index.ts';
 import type { MetricName, Ranks } from '../../formats.ts';
 import type { RankContext, RankMethod } from '../../ranking/types.ts';
 import type { Group, Structure } from '../../units/types.ts';
-import { ActivationRuns } from './activations.ts';
 import { coalitionCache } from './coalition-cache.ts';
 import type { OpenData } from './data.ts';
 import { GradientPasses } from './gradients.ts';

@@ -4,15 +4,13 @@ import { cloneModel } from '../../graph/clone.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';
 import { createSession, type HostTensor, type Session } from '../../runtime/session.ts';
 import type { Group, Structure } from '../../units/types.ts';
+import { setOutputs } from '../coalitions/cut.ts';
 import { GraphBuilder } from '../coalitions/graph-builder.ts';
 import type { Dataset } from '../data/index.ts';
+import { sumOverSamples } from '../data/sum-runs.ts';
 import { addMoments, type MomentOutputs } from './columns.ts';
 import { columnsOfUnits, linearReads } from './reads.ts';
 import type { LinearRead, LinearReads, MomentKind, MomentSource, Moments } from './types.ts';
-
-/** Rows × columns of one run, about: 64 MB, and as much for their transpose. */
-const VALUES_PER_RUN = 16e6;
-const MOST_SAMPLES = 256;
 
 /**
  * Moments from runs of the graph up to the places where a group's gates stand. Products are summed over the rows of one
@@ -35,11 +33,12 @@ export class MomentRuns implements MomentSource {
     if (reads.length === 0) return [];
     if (kind === 'blocks') reads.forEach(requireEqualUnits);
     const clone = cloneModel(this.structure.model);
-    const { graph } = clone.model;
-    graph.outputs.length = 0;
     const b = new GraphBuilder(clone.model);
     const outputs = reads.map((read) => addMoments(b, read, clone.value(read.operand), kind));
-    for (const { shape, sum, second } of outputs) graph.outputs.push(shape, sum, second);
+    setOutputs(
+      clone.model.graph,
+      outputs.flatMap(({ shape, sum, second }) => [shape, sum, second]),
+    );
     removeDeadNodes(clone.model);
     const session = await createSession(clone.model, { device: this.device });
     try {
@@ -66,31 +65,12 @@ class Accumulation {
   }
 
   async run(signal?: AbortSignal): Promise<Moments[]> {
-    const { dataset } = this;
-    if (dataset.batchSize !== null) await this.addBatches(dataset.batches(null, dataset.batchSize), signal);
-    else {
-      // The first sample alone tells how many rows a sample has, which shapes with symbols do not.
-      const values = await this.add([0], 1, signal);
-      const size = Math.min(MOST_SAMPLES, Math.max(1, Math.floor(VALUES_PER_RUN / Math.max(1, values))));
-      const rest = Array.from({ length: dataset.samples - 1 }, (_, i) => i + 1);
-      await this.addBatches(dataset.batches(rest, size), signal);
-    }
+    await sumOverSamples(this.dataset, (indices, weight) => this.add(indices, weight), signal);
     return this.outputs.map((_, i) => this.means(i));
   }
 
-  private async addBatches(batches: { indices: Int32Array; count: number }[], signal?: AbortSignal): Promise<void> {
-    for (const { indices, count } of batches) {
-      await this.add(indices, 1, signal);
-      // Fixed batches are filled up with their last sample; what it added is known from a batch of nothing else.
-      const filled = indices.length - count;
-      if (filled > 0)
-        await this.add(new Int32Array(indices.length).fill(indices[count]), -filled / indices.length, signal);
-    }
-  }
-
   /** Adds `weight` times the sums of a run. @returns rows × columns of that run, of all reads */
-  private async add(indices: Int32Array | readonly number[], weight: number, signal?: AbortSignal): Promise<number> {
-    if (signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled.');
+  private async add(indices: Int32Array, weight: number): Promise<number> {
     const given = await this.session.run(this.dataset.feeds(indices));
     let values = 0;
     this.outputs.forEach(({ shape, sum, second }, i) => {

@@ -1,5 +1,16 @@
 import type { Node, Value } from '../../graph/ir.ts';
 import type { WeightValues } from '../../graph/weight-values.ts';
+import type { Group } from '../../units/types.ts';
+
+/** Mean absolute activations, from runs of the graph on data. */
+export interface ActivationSource {
+  /**
+   * Mean over samples and positions of |activation| of each unit, at the gate's place (what the consumers read), on
+   * the data. With several gate sites: the mean over the sites.
+   * @throws SecateurError 'cancelled' when the signal fires
+   */
+  meanAbs(group: Group, signal?: AbortSignal): Promise<Float64Array>;
+}
 
 /** A consumer that computes y = Σ columns of weight × column, plus what no column has a part in (a bias). */
 export interface LinearConsumer {
