@@ -53,7 +53,7 @@ export interface EvaluatorInfo {
   suffixShare: number;
   /** True when all gates were folded into their consumers. */
   folded: boolean;
-  /** Gates have gradients. False too where they were not asked for. */
+  /** Gates have gradients. False too where they were not asked for, and where the metric is not in the graph. */
   gradients: boolean;
   /** Most rows (coalitions × samples) of one run. */
   rows: number;
@@ -116,7 +116,6 @@ export async function openEvaluator(
     const suffix = await createSession(parts?.suffix ?? gated.model, { device });
     const prefix = parts ? await createSession(parts.prefix, { device }) : null;
     const gates = gated.gates.map((g) => g.input.name);
-    if (options.gradients) info.notes.push('There are no gradients of what is run in this way.');
     info.rows = Math.min(rows, dataset.samples);
     return {
       evaluator: new RawEvaluator({ prefix, suffix, crossing: parts?.crossing ?? [], gates, measure }, dataset, rows),

@@ -3,6 +3,7 @@ import { gradientRules } from '../../../src/autodiff/rules/index.ts';
 import type { GradientRule } from '../../../src/autodiff/rules/rule.ts';
 import { openGateLoss, type OpenGateLoss } from '../../../src/evaluation/coalitions/index.ts';
 import { openEvaluator } from '../../../src/evaluation/coalitions/open.ts';
+import type { Dataset } from '../../../src/evaluation/data/dataset.ts';
 import type { MetricName } from '../../../src/formats.ts';
 import { Rng } from '../../../src/math/random.ts';
 import { analyseStructure } from '../../../src/units/analyse.ts';
@@ -29,13 +30,16 @@ function someGates(count: number, size: number): Float64Array {
   return Float64Array.from({ length: count * size }, () => 0.7 + next() / 2);
 }
 
+const dataOf = (t: TestModel): Dataset =>
+  randomData(t, SAMPLES, { batchSize: /batch 1|mixes/.test(t.name) ? 1 : null });
+
 async function withLosses(
   t: TestModel,
   metric: MetricName,
   use: (loss: OpenGateLoss, id: string) => Promise<void>,
 ): Promise<void> {
   const structure = analyseStructure(t.model);
-  const data = randomData(t, SAMPLES, { batchSize: t.name.endsWith('batch 1') ? 1 : null });
+  const data = dataOf(t);
   const reading = readingOf(t.model, t.name.startsWith('flatten') ? 'probabilities' : 'logits');
   for (const { id } of structure.groups.filter((g) => g.prunable)) {
     const loss = await openGateLoss(structure, id, data, { metric, reading, device: 'cpu', seed: 3 });
@@ -91,11 +95,13 @@ describe('gradients by gates', () => {
         [normalised(), 'kl'],
         [grouped(), 'cross-entropy'],
         [deep(), 'mse'],
+        [mixing(), 'kl'],
       ] as const
     ).map(([t, metric]) => ({ name: t.name, metric, t })),
   )('are those of central differences: $name, $metric', async ({ t, metric }) => {
     await withLosses(t, metric, async (loss, id) => {
-      expect(loss.info.notes, id).toEqual([]);
+      if (t.batchable) expect(loss.info.notes, id).toEqual([]);
+      else expect(loss.info.strategy).toBe('single');
       expect(loss.differentiable).toBe(true);
       const { worst, largest, smooth } = await errorsOf(loss);
       expect(smooth, id).toBeGreaterThan(0.5);
@@ -113,11 +119,11 @@ describe('gradients by gates', () => {
 });
 
 describe('a loss under gates', () => {
-  it.each([flattened(), residual(), tokens(), normalised()])(
+  it.each([flattened(), residual(), tokens(), normalised(), mixing()])(
     'is that of the whole gated model, fractions included: $name',
     async (t) => {
       const structure = analyseStructure(t.model);
-      const data = randomData(t, SAMPLES);
+      const data = dataOf(t);
       const options = { metric: 'cross-entropy', reading: readingOf(t.model), device: 'cpu' } as const;
       for (const { id, size } of structure.groups.filter((g) => g.prunable)) {
         const gates = someGates(2, size);
@@ -156,16 +162,6 @@ describe('a loss under gates', () => {
     const sums = await first.evaluator.evaluate([[gates]], { from: 0, to: 5 });
     await first.evaluator.close();
     expect(-sums.mean(0)).toBeCloseTo(parts[0].losses[0], 6);
-  });
-
-  it('goes without gradients where samples cannot share a run, and says so', async () => {
-    await withLosses(mixing(), 'cross-entropy', async (loss) => {
-      expect(loss.differentiable).toBe(false);
-      expect(loss.info.notes.join(' ')).toContain('no gradients');
-      const { losses, gradients } = await loss.evaluate(someGates(2, loss.size), 2, { from: 0, to: SAMPLES });
-      expect(gradients).toBeUndefined();
-      expect([...losses].every((l) => l > 0)).toBe(true);
-    });
   });
 
   it('goes without gradients behind an operator that has no rule, and names it', async () => {

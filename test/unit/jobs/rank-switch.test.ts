@@ -62,7 +62,7 @@ test('a cancelled run keeps what it has, tells of it on the way, and is gone on 
   expect([other.code, other.message]).toEqual(['usage', expect.stringContaining('prior 2, not 1')]);
 });
 
-test('a model that is run whole, sample by coalition, makes way for the score function, and the result says why', async () => {
+test('an operator without a gradient rule makes way for the score function, and the result names it', async () => {
   const folder = scratch();
   const b = builder({ seed: 6, opset: 17 });
   const hidden = b.relu(b.gemm(b.input('x', ['N', 5]), 5, 6, 'one'));
@@ -76,7 +76,7 @@ test('a model that is run whole, sample by coalition, makes way for the score fu
   const ranks = await run('rank', unlabelled);
   expect([ranks.complete, ranks.metric]).toEqual([true, 'mse']);
   expect(ranks.groups.map((g) => [g.id, g.switch!.gradient, g.switch!.draws])).toEqual([['one', 'score-function', 32]]);
-  expect(ranks.warnings.join(' ')).toMatch(/no gradients of what is run.*Group 'one' has no gradients.*score function/);
+  expect(ranks.warnings.join(' ')).toMatch(/Det.*no gradient rule.*Group 'one' has no gradients.*score function/);
   const point = await failure(run('rank', { ...unlabelled, form: 'point' }));
   expect([point.code, point.message]).toEqual(['unsupported', expect.stringContaining("'one'")]);
 });
