@@ -234,6 +234,10 @@ export interface ViewState {
   metric: MetricName | null;
   budget: number;
   tolerance: number;
+  /** What the view Ranks ranks; all groups unless it says otherwise. */
+  rankScope?: 'all' | 'one' | 'layers';
+  /** Share of its units that a closed layer lacks. */
+  closing: number;
   target: { kind: TargetKind; value: number };
   frozen: string[];
   minKeep: number;
@@ -264,6 +268,8 @@ export interface HostMethods {
       /** Last ranks of this model in this workspace, and the last of each method; check `model.sha256` for staleness. */
       ranks: Ranks | null;
       ranksByMethod: Partial<Record<MethodName, Ranks>>;
+      /** Last ranks of whole layers. */
+      layerRanks: Ranks | null;
       /** Of the last prune of this model. */
       report: PruneReport | null;
       /** Last importance of input features of this model. */

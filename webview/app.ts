@@ -2,6 +2,7 @@ import { Explaining } from './explaining.ts';
 import { Frame } from './ui/frame.ts';
 import { GroupList } from './ui/group-list.ts';
 import { Pruning } from './pruning.ts';
+import { Ranking } from './ranking.ts';
 import type { VsCodeApi } from './rpc.ts';
 import { Session } from './session.ts';
 import type { AppState } from './state.ts';
@@ -20,11 +21,12 @@ export interface View {
 export function startApp(api: VsCodeApi, root: HTMLElement): Session {
   const session = new Session(api);
   const pruning = new Pruning(session);
+  const ranking = new Ranking(session);
   const list = new GroupList(session, pruning);
   const views: Record<AppState['view']['view'], View> = {
     overview: new Overview(session),
-    ranks: new RanksView(session),
-    prune: new PruneView(session, pruning),
+    ranks: new RanksView(session, ranking),
+    prune: new PruneView(session, pruning, ranking),
     features: new FeaturesView(session, new Explaining(session)),
   };
   const frame = new Frame(session, list.element);

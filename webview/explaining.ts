@@ -67,7 +67,7 @@ export class Explaining {
       patch: asked.kind === 'patches' ? asked.patch : undefined,
       baseline: asked.baseline,
       // Q-FIT takes the loss that suits the data: accuracy, the usual choice for ranks, has no gradient.
-      metric: method === 'shapley' ? (this.session.rankMetric() ?? undefined) : undefined,
+      metric: method === 'shapley' ? (view.metric ?? undefined) : undefined,
       select: asked.select,
       spread: asked.select === undefined ? undefined : asked.spread,
       against: asked.against && report ? report.output : undefined,

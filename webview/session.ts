@@ -1,9 +1,8 @@
-import type { MetricName, Ranks } from '../src/formats.ts';
+import type { MetricName } from '../src/formats.ts';
 import type { DataChoice, DataSpec, HostEvent, JobInfo, Progress, ViewState } from '../src/protocol.ts';
-import { count } from './logic/format.ts';
-import { method } from './logic/words.ts';
+import { addPartialRanks, withRanks } from './ranking.ts';
 import { Rpc, wireError, type VsCodeApi } from './rpc.ts';
-import { DEFAULT_VIEW, inspection, prunableGroups, rankMetricOf, Store, type AppState } from './state.ts';
+import { DEFAULT_VIEW, inspection, Store, type AppState } from './state.ts';
 
 /** The view is saved at once, but not more often than this (ms): a tab may be hidden right after a change. */
 const SAVE_INTERVAL = 100;
@@ -65,6 +64,7 @@ export class Session {
         view,
         ranks,
         report: hello.report ?? this.store.state.report,
+        layerRanks: hello.layerRanks ?? null,
         features: hello.features ?? null,
         job: hello.job ? { ...hello.job, stoppable: true } : null,
       });
@@ -163,61 +163,6 @@ export class Session {
     void this.loadData();
   }
 
-  /** Metric that ranks are made for. */
-  rankMetric(state = this.store.state): MetricName | null {
-    return state.view.metric ?? (state.data.status === 'ready' ? (state.data.value.metrics[0] ?? null) : null);
-  }
-
-  /** Ranks all prunable groups, or some; goes on from an unfinished run of the same settings when `resume`. */
-  async rank(groups?: string[], resume = false): Promise<void> {
-    const { state } = this.store;
-    const { view } = state;
-    if (state.job?.method === 'rank' || !view.data) return;
-    const about = method(view.method);
-    const previous = state.ranks[view.method];
-    this.store.set({ partial: new Map(), rankError: null, rankNote: '' });
-    const run = this.begin('rank', groups?.length === 1 ? `ranking ${groups[0]}` : 'ranking');
-    try {
-      const made = await this.rpc.request(
-        'rank',
-        {
-          data: view.data,
-          method: view.method,
-          metric: about.metric ? (rankMetricOf(state) ?? undefined) : undefined,
-          groups,
-          budget: about.sampled ? view.budget : undefined,
-          tolerance: about.sampled ? view.tolerance : undefined,
-          seed: view.data.seed,
-          device: view.device,
-          resume: resume ? previous : undefined,
-        },
-        {
-          signal: run.abort.signal,
-          onProgress: (p) => {
-            this.progress(run, p);
-            this.addPartial(p.partial);
-          },
-        },
-      );
-      const order = prunableGroups(this.store.state).map((g) => g.id);
-      const merged = groups ? mergeRanks(previous, made, order) : made;
-      const done = count(made.groups.length);
-      this.store.set({
-        ranks: { ...this.store.state.ranks, [made.method]: merged },
-        rankNote: made.complete
-          ? ''
-          : `Stopped. What was computed by then is kept: ${done} of ${count(groups?.length ?? order.length)} groups.`,
-      });
-    } catch (thrown) {
-      const error = wireError(thrown);
-      if (error.code === 'cancelled') this.store.set({ rankNote: 'Stopped before the first group was ranked.' });
-      else this.store.set({ rankError: error });
-    } finally {
-      this.store.set({ partial: null });
-      this.end(run);
-    }
-  }
-
   /** Shows a job in the header until `end`; the header's Stop aborts it. */
   begin(method: string, title: string): Run {
     const run: Run = { job: { method, title, fraction: null, note: '' }, abort: new AbortController() };
@@ -257,16 +202,6 @@ export class Session {
     this.store.set({ job: { ...run.job, note: stopping ? 'stopping…' : run.job.note, stoppable: !stopping } });
   }
 
-  async saveRanks(ranks: Ranks): Promise<void> {
-    try {
-      const { path } = await this.rpc.request('save-ranks', { ranks });
-      this.store.set({ rankNote: path ? `Saved to ${path}` : '' });
-    } catch (thrown) {
-      const error = wireError(thrown);
-      if (error.code !== 'cancelled') this.store.set({ rankError: error });
-    }
-  }
-
   toggleLock(id: string): void {
     const { frozen } = this.store.state.view;
     this.store.setView({ frozen: frozen.includes(id) ? frozen.filter((f) => f !== id) : [...frozen, id] });
@@ -301,14 +236,6 @@ export class Session {
     if (this.store.state.devices.length === 0) void this.loadDevices();
   }
 
-  private addPartial(partial: unknown): void {
-    const p = partial as { id?: string; units?: unknown } | undefined;
-    if (!p?.id || !p.units) return;
-    const next = new Map(this.store.state.partial ?? []);
-    next.set(p.id, p as never);
-    this.store.set({ partial: next });
-  }
-
   private addChoice(choice: DataChoice): void {
     const { dataChoices } = this.store.state;
     if (!dataChoices.some((c) => c.path === choice.path)) this.store.set({ dataChoices: [...dataChoices, choice] });
@@ -328,12 +255,12 @@ export class Session {
       case 'job':
         if (this.runs.length > 0) break;
         this.store.set({ job: event.job && { ...event.job, stoppable: true } });
-        if (event.job?.method === 'rank') this.addPartial(event.job.partial);
+        if (event.job?.method === 'rank') addPartialRanks(this.store, event.job.partial);
         else this.store.set({ partial: null });
         if (event.job?.method !== 'features') this.store.set({ featuresPartial: null });
         break;
       case 'ranks':
-        this.store.set({ ranks: { ...this.store.state.ranks, [event.ranks.method]: event.ranks }, partial: null });
+        this.store.set({ ...withRanks(this.store.state, event.ranks), partial: null });
         break;
       case 'features':
         this.store.set({ features: event.features, featuresPartial: null });
@@ -372,23 +299,4 @@ export class Session {
     void this.rpc.request('save-state', { state: view }).catch(() => null);
     this.saveCost = performance.now() - this.lastSave;
   }
-}
-
-/** New ranks of some groups over old ranks of others, when both were made alike; else the new ones alone. */
-export function mergeRanks(old: Ranks | undefined, made: Ranks, order: readonly string[]): Ranks {
-  const alike =
-    old &&
-    old.method === made.method &&
-    old.metric === made.metric &&
-    old.model.sha256 === made.model.sha256 &&
-    old.data.fingerprint === made.data.fingerprint;
-  if (!alike) return made;
-  const byId = new Map([...old.groups, ...made.groups].map((g) => [g.id, g]));
-  const ids = [...order.filter((id) => byId.has(id)), ...[...byId.keys()].filter((id) => !order.includes(id))];
-  return {
-    ...made,
-    groups: ids.map((id) => byId.get(id)!),
-    complete: made.complete,
-    seconds: old.seconds + made.seconds,
-  };
 }

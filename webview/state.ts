@@ -56,6 +56,8 @@ export interface AppState {
   rankError: WireError | null;
   /** What a view says after a rank run: cancelled, saved. */
   rankNote: string;
+  /** Last ranks of whole layers. */
+  layerRanks: Ranks | null;
   /** Last importance of input features. */
   features: Features | null;
   /** The same, as it converges; null when none is computed. */
@@ -89,6 +91,7 @@ export const DEFAULT_VIEW: ViewState = {
   metric: null,
   budget: 2000,
   tolerance: 0.05,
+  closing: 0.5,
   target: { kind: 'keep-macs', value: 0.5 },
   frozen: [],
   minKeep: 0.25,
@@ -119,6 +122,7 @@ export class Store {
       partial: null,
       rankError: null,
       rankNote: '',
+      layerRanks: null,
       features: null,
       featuresPartial: null,
       featuresError: null,
@@ -178,22 +182,25 @@ export function rankMetricOf({ view, data }: AppState): MetricName | null {
 /** Ranks that the controls ask for, when there are some, and what differs from the present model and data. */
 export function shownRanks(state: AppState): { ranks: Ranks; stale: string | null } | null {
   const ranks = state.ranks[state.view.method];
-  if (!ranks || ranks.groups.length === 0) return null;
+  return ranks && ranks.groups.length > 0 ? { ranks, stale: staleness(state, ranks) } : null;
+}
+
+/** What of the present model, data or metric ranks were not made for; null when they fit. */
+export function staleness(state: AppState, ranks: Ranks): string | null {
   const model = inspection(state);
-  if (model && ranks.model.sha256 !== model.model.sha256)
-    return { ranks, stale: 'made from an earlier version of the model' };
+  if (model && ranks.model.sha256 !== model.model.sha256) return 'made from an earlier version of the model';
   if (
     state.data.status === 'ready' &&
     ranks.data.fingerprint &&
     ranks.data.fingerprint !== state.data.value.fingerprint
   ) {
-    return { ranks, stale: 'made with other data' };
+    return 'made with other data';
   }
   const metric = rankMetricOf(state);
   if (ranks.metric && metric && ranks.metric !== metric) {
-    return { ranks, stale: 'made for another metric' };
+    return 'made for another metric';
   }
-  return { ranks, stale: null };
+  return null;
 }
 
 /** Ranks of one group: those that are converging now, else the last ones. */

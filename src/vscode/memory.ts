@@ -9,6 +9,8 @@ export interface StoredRanks {
   /** The method that was run last. */
   last: MethodName | null;
   byMethod: Partial<Record<MethodName, Ranks>>;
+  /** The last ranks of whole layers, whatever the method. */
+  layers?: Ranks;
 }
 
 /** What the extension remembers of each model in this workspace. */

@@ -70,7 +70,7 @@ export class ModelSession implements vscode.Disposable {
   /** A view has started: what it needs to draw itself. Its events follow the answer. */
   async hello(view: View): Promise<HostMethods['hello']['result']> {
     const { memory } = this.services;
-    const [{ last, byMethod }, saved, report, features, dataChoices] = await Promise.all([
+    const [{ last, byMethod, layers }, saved, report, features, dataChoices] = await Promise.all([
       this.storedRanks(),
       memory.views.load(this.path),
       memory.reports.load(this.path),
@@ -92,6 +92,7 @@ export class ModelSession implements vscode.Disposable {
       dataChoices,
       ranks: last === null ? null : (byMethod[last] ?? null),
       ranksByMethod: byMethod,
+      layerRanks: layers ?? null,
       report: report ?? null,
       features: features ?? null,
       job: job?.info ?? null,
@@ -198,9 +199,12 @@ export class ModelSession implements vscode.Disposable {
 
   private async keepRanks(job: Job, ranks: Ranks): Promise<void> {
     if (ranks.groups.length === 0) return;
-    const { byMethod } = await this.storedRanks();
-    const merged = mergeRanks(byMethod[ranks.method], ranks);
-    const stored = { last: ranks.method, byMethod: { ...byMethod, [ranks.method]: merged } };
+    const before = await this.storedRanks();
+    const { byMethod } = before;
+    const merged = ranks.layers ? ranks : mergeRanks(byMethod[ranks.method], ranks);
+    const stored = ranks.layers
+      ? { ...before, layers: ranks }
+      : { ...before, last: ranks.method, byMethod: { ...byMethod, [ranks.method]: merged } };
     this.stored = Promise.resolve(stored);
     this.tellOthers(job, { type: 'ranks', ranks: merged });
     await this.services.memory.ranks.save(this.path, stored);

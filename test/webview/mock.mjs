@@ -1,7 +1,7 @@
 /* global window, location */
 /** Stands in for VS Code and the engine, inside the page. The scene comes in the URL; nothing here is shipped. */
 import { featuresOf } from './features.mjs';
-import { groupRanks, models, ranksOf } from './models.mjs';
+import { groupRanks, layerRanksOf, models, ranksOf } from './models.mjs';
 
 const query = new URLSearchParams(location.search);
 const scene = query.get('scene') ?? 'resnet';
@@ -130,6 +130,7 @@ const handlers = {
             }),
           }
         : {},
+      layerRanks: flags.has('layers') ? layerRanksOf(model, data) : null,
       features: query.get('features') ? featuresOf(query.get('features'), model.model, data) : null,
       job: null,
     };

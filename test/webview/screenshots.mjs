@@ -33,6 +33,7 @@ const scenes = [
       act: (p) => p.locator('.scatter').scrollIntoViewIfNeeded(),
     },
   ],
+  ['ranks-layers', { flags: 'ranked,layers', view: { view: 'ranks', rankScope: 'layers' } }],
   ['ranks-nosignal', { flags: 'ranked,nosignal', view: { view: 'ranks', selectedGroup: 'b1.conv1' } }],
   ['ranks-wide', { model: 'wide', flags: 'ranked', view: { view: 'ranks', selectedGroup: 'up_projection' } }],
   ['ranks-tiny', { model: 'tiny', flags: 'ranked', view: { view: 'ranks', selectedGroup: 'conv' } }],

@@ -1,24 +1,31 @@
 import type { FeatureBaseline, FeatureKind, Features, FeatureScore, PortInfo } from '../../src/formats.ts';
+import type { NamedBar } from './named-bar.ts';
 import { number } from './format.ts';
 import { Z95 } from './units.ts';
 
-/** A feature as charts draw it: where its bar and its whisker begin and end, in the unit of the importance. */
-export interface FeatureMark {
-  score: FeatureScore;
-  low: number;
-  high: number;
-}
-
 /**
- * Whiskers: of a Dirichlet share one standard deviation to each side (it cannot be below 0), of a Shapley value 95 % of
- * the sampling error.
+ * Features as bars. Whiskers: of a Dirichlet share one standard deviation to each side (it cannot be below 0), of a Shapley
+ * value 95 % of the sampling error.
  */
-export function featureMarks(features: readonly FeatureScore[], method: Features['method']): FeatureMark[] {
+export function featureBars(features: readonly FeatureScore[], method: Features['method']): NamedBar[] {
   return features.map((score) => {
     const reach = (method === 'qfit' ? 1 : Z95) * (score.sd ?? 0);
     const low = score.importance - reach;
-    return { score, low: method === 'qfit' ? Math.max(0, low) : low, high: score.importance + reach };
+    return {
+      key: score.index,
+      name: score.name,
+      value: score.importance,
+      low: method === 'qfit' ? Math.max(0, low) : low,
+      high: score.importance + reach,
+      lines: featureLines(score, method),
+    };
   });
+}
+
+/** What the whiskers of `featureBars` are; null without any. */
+export function whiskersOf(features: readonly FeatureScore[], method: Features['method']): string | null {
+  if (features.every((f) => f.sd === null)) return null;
+  return method === 'qfit' ? '± one standard deviation' : '95 % intervals';
 }
 
 /** What the lines of a tooltip say of a feature. */

@@ -1,11 +1,11 @@
 import type { FeatureBaseline, FeatureKind, Features, FeatureScore } from '../../src/formats.ts';
 import type { FeatureControls } from '../../src/protocol.ts';
 import type { View } from '../app.ts';
-import { FeatureBars } from '../charts/feature-bars.ts';
+import { NamedBars } from '../charts/named-bars.ts';
 import { FeatureMap } from '../charts/feature-map.ts';
 import { TokenText } from '../charts/token-text.ts';
 import type { Explaining } from '../explaining.ts';
-import { BASELINE_WORDS, FEATURE_WORDS, kindsOf } from '../logic/features.ts';
+import { BASELINE_WORDS, FEATURE_WORDS, featureBars, kindsOf, whiskersOf } from '../logic/features.ts';
 import { count, number, plural, seconds } from '../logic/format.ts';
 import { metricLabel } from '../logic/words.ts';
 import type { Session } from '../session.ts';
@@ -51,7 +51,7 @@ export class FeaturesView implements View {
   private readonly messages = h('div', { class: 'slot' });
   private readonly empty = h('div', { class: 'slot' });
   private readonly head = h('div', { class: 'group-head' });
-  private readonly bars: FeatureBars;
+  private readonly bars: NamedBars;
   private readonly map: FeatureMap;
   private readonly text: TokenText;
   private readonly inOrder: ReturnType<typeof checkbox>;
@@ -95,7 +95,7 @@ export class FeaturesView implements View {
       { retry: () => void explaining.start(), showLog: () => session.showLog() },
       'Explaining failed',
     );
-    this.bars = new FeatureBars((index) => this.markAll(index, this.bars));
+    this.bars = new NamedBars((index) => this.markAll(index, this.bars));
     this.map = new FeatureMap((index) => this.markAll(index, this.map));
     this.text = new TokenText((index) => this.markAll(index, this.text));
     this.inOrder = checkbox('In the order of the input', (on) => {
@@ -274,18 +274,17 @@ export class FeaturesView implements View {
       : [...scores].sort((a, b) => b.importance - a.importance || a.index - b.index);
     const other = found?.comparison?.other.features;
     this.bars.set({
-      features,
-      method,
-      even: method === 'qfit' ? 1 / scores.length : null,
+      bars: featureBars(features, method),
       label,
-      other: other ? new Map(other.map((f) => [f.index, f])) : null,
-      marked: null,
+      whiskers: whiskersOf(features, method),
+      even: method === 'qfit' ? 1 / scores.length : null,
+      other: other ? new Map(other.map((f) => [f.index, f.importance])) : null,
     });
   }
 
   /** A feature that one chart points at is shown in the others. */
   private markAll(index: number | null, from: { mark(index: number | null): void }): void {
-    for (const chart of [this.bars, this.map, this.text]) if (chart !== from || chart === this.bars) chart.mark(index);
+    for (const chart of [this.bars, this.map, this.text]) if (chart !== from) chart.mark(index);
   }
 
   private saveShown(): void {

@@ -3,6 +3,7 @@ import type { View } from '../app.ts';
 import { isShare, metricDelta, percent, plural } from '../logic/format.ts';
 import { method, metricLabel } from '../logic/words.ts';
 import type { Pruning } from '../pruning.ts';
+import type { Ranking } from '../ranking.ts';
 import type { Session } from '../session.ts';
 import { inspection, prunableGroups, shownRanks, type AppState } from '../state.ts';
 import { fill, h, icon, setAttr, setText, show } from '../ui/dom.ts';
@@ -20,6 +21,7 @@ export class PruneView implements View {
   readonly element: HTMLElement;
   private readonly session: Session;
   private readonly pruning: Pruning;
+  private readonly ranking: Ranking;
   private readonly kind: ReturnType<typeof segmented<TargetKind>>;
   private readonly slider = h('input', { class: 'slider', attrs: { type: 'range' } });
   private readonly sliderText = h('output', { class: 'slider-text' });
@@ -35,9 +37,10 @@ export class PruneView implements View {
   private readonly empty = h('div', { class: 'slot' });
   private readonly work: HTMLElement;
 
-  constructor(session: Session, pruning: Pruning) {
+  constructor(session: Session, pruning: Pruning, ranking: Ranking) {
     this.session = session;
     this.pruning = pruning;
+    this.ranking = ranking;
     this.kind = segmented<TargetKind>(
       'Target',
       [
@@ -149,7 +152,7 @@ export class PruneView implements View {
       emptyState(
         'No ranks to cut by',
         text,
-        can ? { label: 'Rank now', onClick: () => void this.session.rank() } : undefined,
+        can ? { label: 'Rank now', onClick: () => void this.ranking.start() } : undefined,
       ),
     );
   }

@@ -1,10 +1,11 @@
-import type { MethodName, MetricName, Ranks } from '../../src/formats.ts';
+import type { Ranks } from '../../src/formats.ts';
 import type { View } from '../app.ts';
 import { BarChart } from '../charts/bars.ts';
 import { HeatStrip } from '../charts/heat-strip.ts';
-import { count, metricValue, number, percent, plural, seconds } from '../logic/format.ts';
+import { count, metricValue, number, plural, seconds } from '../logic/format.ts';
 import { ERRORS, hasNoSignal, sortUnits, splitName, whiskersOf, Z95 } from '../logic/units.ts';
-import { kindName, method, METHODS, metricLabel, METRICS, metricsFor } from '../logic/words.ts';
+import { kindName, method, metricLabel } from '../logic/words.ts';
+import type { Ranking } from '../ranking.ts';
 import type { Session } from '../session.ts';
 import {
   groupById,
@@ -13,32 +14,22 @@ import {
   prunableGroups,
   rankMetricOf,
   shownRanks,
+  staleness,
   type AppState,
 } from '../state.ts';
 import { fill, h, icon, show } from '../ui/dom.ts';
 import { Comparison } from './comparison.ts';
+import { LayerRanks } from './layer-ranks.ts';
+import { RankControls } from './rank-controls.ts';
 import { emptyState, errorSlot, nameElement } from '../ui/states.ts';
-import { button, checkbox, dropdown } from '../ui/toolkit.ts';
+import { checkbox } from '../ui/toolkit.ts';
 import { VirtualTable } from '../ui/virtual-table.ts';
-
-const BUDGETS = [200, 500, 1000, 2000, 5000, 10_000, 50_000];
-const TOLERANCES = [0, 0.01, 0.02, 0.05, 0.1, 0.2];
 
 /** Which units matter, and how sure that is. */
 export class RanksView implements View {
   readonly element: HTMLElement;
-  private readonly session: Session;
-  private readonly scope: ReturnType<typeof dropdown>;
-  private readonly method: ReturnType<typeof dropdown>;
-  private readonly metric: ReturnType<typeof dropdown>;
-  private readonly tolerance: ReturnType<typeof dropdown>;
-  private readonly budget: ReturnType<typeof dropdown>;
+  private readonly controls: RankControls;
   private whiskers = ERRORS;
-  private readonly metricWords: HTMLElement;
-  private readonly sampledWords: HTMLElement;
-  private readonly run: ReturnType<typeof button>;
-  private readonly resume: ReturnType<typeof button>;
-  private readonly save: ReturnType<typeof button>;
   private readonly note = h('p', { class: 'muted run-note', attrs: { role: 'status' } });
   private readonly error: ReturnType<typeof errorSlot>;
   private readonly stale = h('div', { class: 'slot' });
@@ -49,30 +40,21 @@ export class RanksView implements View {
   private readonly signal = h('div', { class: 'slot' });
   private readonly barsBox: HTMLElement;
   private readonly comparison = new Comparison();
+  private readonly layers = new LayerRanks();
   private readonly table: VirtualTable;
   private readonly asTable: ReturnType<typeof checkbox>;
   private readonly empty = h('div', { class: 'slot' });
-  private scopeValue: 'all' | 'one' = 'all';
   private tableShown = false;
   private units: ReturnType<typeof sortUnits> = [];
   private tableKey: unknown = null;
 
-  constructor(session: Session) {
-    this.session = session;
+  constructor(session: Session, ranking: Ranking) {
+    this.controls = new RankControls(session, ranking);
     const { store } = session;
-    this.scope = dropdown('Which groups', (v) => {
-      this.scopeValue = v as 'all' | 'one';
-    });
-    this.method = dropdown('Method', (v) => store.setView({ method: v as MethodName }));
-    this.metric = dropdown('Value function', (v) => store.setView({ metric: v as MetricName }));
-    this.tolerance = dropdown('Stop when the ranking is stable to', (v) => store.setView({ tolerance: Number(v) }));
-    this.budget = dropdown('Evaluations per group at most', (v) => store.setView({ budget: Number(v) }));
-    this.metricWords = h('span', { class: 'words' }, 'of', this.metric.element);
-    this.sampledWords = h('span', { class: 'words' }, 'stop at', this.tolerance.element, 'or', this.budget.element);
-    this.run = button({ label: 'Rank', icon: 'play', kind: 'primary', onClick: () => this.start(false) });
-    this.resume = button({ label: 'Continue', icon: 'debug-continue', onClick: () => this.start(true) });
-    this.save = button({ label: 'Save ranks…', icon: 'save', onClick: () => this.saveRanks() });
-    this.error = errorSlot({ retry: () => this.start(false), showLog: () => session.showLog() }, 'Ranking failed');
+    this.error = errorSlot(
+      { retry: () => this.controls.start(false), showLog: () => session.showLog() },
+      'Ranking failed',
+    );
     this.heat = new HeatStrip((id) => session.select(id));
     this.table = this.makeTable();
     this.asTable = checkbox('Show as table', (on) => {
@@ -90,102 +72,27 @@ export class RanksView implements View {
     this.element = h(
       'div',
       { class: 'view ranks' },
-      h(
-        'div',
-        { class: 'sentence', attrs: { role: 'group', 'aria-label': 'What to rank' } },
-        h('span', { class: 'words' }, 'Rank', this.scope.element),
-        h('span', { class: 'words' }, 'by', this.method.element),
-        this.metricWords,
-        this.sampledWords,
-        h('span', { class: 'buttons' }, this.run.element, this.resume.element, this.save.element),
-      ),
+      this.controls.element,
       this.note,
       this.error.element,
       this.stale,
       this.empty,
+      this.layers.element,
       this.results,
     );
   }
 
   update(state: AppState, changed: ReadonlySet<keyof AppState> | null): void {
     const any = (...keys: (keyof AppState)[]): boolean => changed === null || keys.some((k) => changed.has(k));
-    if (any('view', 'data', 'model', 'job', 'ranks', 'partial', 'engineDied')) this.drawControls(state);
+    if (any('view', 'data', 'model', 'job', 'ranks', 'layerRanks', 'partial', 'engineDied'))
+      this.controls.update(state);
     if (any('rankError', 'engineDied')) this.error.set(state.engineDied ? null : state.rankError);
-    if (any('rankNote', 'ranks', 'partial', 'view')) this.drawNote(state);
-    if (any('ranks', 'partial', 'view', 'model', 'data', 'job', 'rankError')) this.drawResults(state);
-  }
-
-  private drawControls(state: AppState): void {
-    const { view } = state;
-    const group = groupById(state, view.selectedGroup);
-    const one = group?.prunable ? group.id : null;
-    if (!one) this.scopeValue = 'all';
-    this.scope.set(
-      [
-        { value: 'all', label: 'all groups' },
-        { value: 'one', label: 'this group', title: one ?? 'Select a prunable group first', disabled: !one },
-      ],
-      this.scopeValue,
-    );
-    this.method.set(
-      (Object.keys(METHODS) as MethodName[]).map((m) => ({
-        value: m,
-        label: METHODS[m].label,
-        title: METHODS[m].about,
-      })),
-      view.method,
-    );
-    const about = method(view.method);
-    show(this.metricWords, about.metric);
-    show(this.sampledWords, about.sampled);
-    const metrics: readonly MetricName[] =
-      state.data.status === 'ready' ? metricsFor(about, state.data.value.metrics) : view.metric ? [view.metric] : [];
-    const metric = rankMetricOf(state);
-    this.metric.set(
-      metrics.length
-        ? metrics.map((m) => ({ value: m, label: metricLabel(m), title: METRICS[m]?.about }))
-        : [{ value: '', label: 'a metric of the data' }],
-      metric ?? '',
-      metrics.length === 0,
-    );
-    this.tolerance.set(
-      withValue(TOLERANCES, view.tolerance).map((t) => ({
-        value: String(t),
-        label: t === 0 ? 'no tolerance' : `± ${percent(t)} of the spread`,
-        title: 'Standard error that is small enough, as a share of the scores’ spread',
-      })),
-      String(view.tolerance),
-    );
-    this.budget.set(
-      withValue(BUDGETS, view.budget).map((b) => ({
-        value: String(b),
-        label: `${count(b)} evaluations`,
-        title: 'Per group; one evaluation is one coalition on all samples',
-      })),
-      String(view.budget),
-    );
-    const running = state.job?.method === 'rank' || state.partial !== null;
-    const none = prunableGroups(state).length === 0;
-    const why = none
-      ? 'Nothing in this model can be pruned'
-      : state.data.status !== 'ready' && about.data
-        ? 'The data is not there yet'
-        : state.engineDied
-          ? 'The engine stopped'
-          : '';
-    this.run.set({
-      label: running ? 'Ranking…' : 'Rank',
-      disabled: running || why !== '',
-      title: why || 'Run this ranking',
-    });
-    const shown = shownRanks(state);
-    const unfinished = shown !== null && !shown.ranks.complete && !shown.stale && about.sampled;
-    show(this.resume.element, unfinished && !running);
-    show(this.save.element, shown !== null && !running);
+    if (any('rankNote', 'ranks', 'layerRanks', 'partial', 'view')) this.drawNote(state);
+    if (any('ranks', 'layerRanks', 'partial', 'view', 'model', 'data', 'job', 'rankError')) this.drawResults(state);
   }
 
   private drawNote(state: AppState): void {
-    const shown = shownRanks(state);
+    const shown = shownFor(state);
     if (state.partial !== null) {
       fill(this.note);
     } else if (state.rankNote) fill(this.note, state.rankNote);
@@ -207,6 +114,15 @@ export class RanksView implements View {
   private drawResults(state: AppState): void {
     const groups = prunableGroups(state);
     const running = state.partial !== null || state.job?.method === 'rank';
+    const layers = state.view.rankScope === 'layers' && groups.length > 0;
+    const drawn = layers && this.layers.update(state);
+    show(this.layers.element, drawn);
+    if (layers) {
+      show(this.results, false);
+      show(this.empty, !drawn);
+      if (!drawn) this.drawEmpty(state, false);
+      return;
+    }
     const any = groups.some((g) => groupRanks(state, g.id));
     if (groups.length === 0 || (!any && !running)) {
       show(this.results, false);
@@ -377,17 +293,12 @@ export class RanksView implements View {
     table.element.style.height = '300px';
     return table;
   }
+}
 
-  private start(resume: boolean): void {
-    const { view } = this.session.store.state;
-    const one = this.scopeValue === 'one' && view.selectedGroup !== null;
-    void this.session.rank(one ? [view.selectedGroup!] : undefined, resume);
-  }
-
-  private saveRanks(): void {
-    const shown = shownRanks(this.session.store.state);
-    if (shown) void this.session.saveRanks(shown.ranks);
-  }
+/** The ranks that the scope asks for, and what they no longer fit. */
+function shownFor(state: AppState): ReturnType<typeof shownRanks> {
+  if (state.view.rankScope !== 'layers') return shownRanks(state);
+  return state.layerRanks && { ranks: state.layerRanks, stale: staleness(state, state.layerRanks) };
 }
 
 /** The run that made the ranks, so that every number can be traced. */
@@ -395,15 +306,11 @@ function provenance(ranks: Ranks): string {
   const evaluations = ranks.groups.reduce((sum, g) => sum + g.evaluations, 0);
   const parts = [
     `${method(ranks.method).label}${ranks.metric ? ` of ${metricLabel(ranks.metric)}` : ''}`,
-    plural(ranks.groups.length, 'group'),
+    ranks.layers ? plural(ranks.groups[0].size, 'layer') : plural(ranks.groups.length, 'group'),
     `${ranks.data.path.split(/[\\/]/).pop()}, ${plural(ranks.data.samples, 'sample')}`,
   ];
   if (evaluations > 0) parts.push(plural(evaluations, 'evaluation'));
   parts.push(seconds(ranks.seconds), `seed ${ranks.seed}`, ranks.device.toUpperCase());
   if (!ranks.complete) parts.push('stopped before the end');
   return parts.join(' · ');
-}
-
-function withValue(values: readonly number[], value: number): number[] {
-  return values.includes(value) ? [...values] : [...values, value].sort((a, b) => a - b);
 }

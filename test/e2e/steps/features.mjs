@@ -6,7 +6,7 @@ import { secateur } from '../verify.mjs';
 
 /** What is drawn: names in the order of the bars, and whether the map has colours. */
 async function drawn(editor) {
-  const names = await editor.find('.feature-row .feature-name').allInnerTexts();
+  const names = await editor.find('.named-row .named-name').allInnerTexts();
   const colours = await editor.find('.feature-canvas').evaluate((canvas) => {
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     return new Set(new Uint32Array(data.buffer)).size;
@@ -50,8 +50,8 @@ export async function explainFeatures({ harness, editor, model, digits }) {
   await harness.check('a cell of the map is found among the bars', async () => {
     await editor.find('.feature-stage').focus();
     await editor.find('.feature-stage').press('ArrowRight');
-    await until('a marked bar', async () => (await editor.find('.feature-row.marked').count()) === 1);
-    assert.match(await read(editor.find('.feature-row.marked .feature-name')), /\(0, 0\)/);
+    await until('a marked bar', async () => (await editor.find('.named-row.marked').count()) === 1);
+    assert.match(await read(editor.find('.named-row.marked .named-name')), /\(0, 0\)/);
   });
 
   await harness.check('one sample is explained by itself', async () => {

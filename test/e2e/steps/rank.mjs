@@ -37,6 +37,15 @@ export async function rankUnits({ harness, editor, model }) {
     assert.match(await read(editor.find('.run-note')), /Stopped/);
   });
 
+  await harness.check('whole layers are ranked against each other', async () => {
+    await editor.choose('Which groups', 'whole layers');
+    await editor.click('Rank');
+    await until('a bar for each layer', async () => (await editor.find('.named-row').count()) === prunable.length);
+    await editor.jobEnds(60_000);
+    await editor.choose('Which groups', 'all groups');
+    await until('the bars of units', async () => (await editor.bars()) > 0);
+  });
+
   await harness.check('all groups are ranked', async () => {
     await editor.choose('Evaluations per group', '200 evaluations');
     await editor.choose('Stop when the ranking', '20');
