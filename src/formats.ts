@@ -468,7 +468,7 @@ export interface Features extends FeatureExplanation {
   /** Kinds pixels, patches and rows. */
   grid?: FeatureGrid;
   picture?: FeaturePicture;
-  /** Kind tokens in the local mode of one sample: the token at each position. */
+  /** Kind tokens in the local mode of one sample: the token at each position, by its number where its text is not known. */
   tokens?: string[];
   /** Local mode by a selector network: the mean share of every feature for each sample, as far as they were kept. */
   local?: { sample: number; importance: number[] }[];

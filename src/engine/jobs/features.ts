@@ -25,6 +25,7 @@ import { chooseMetric, openData, type OpenData } from './data.ts';
 import { openModel, type OpenModel } from './model.ts';
 import { chooseDevice } from './sessions.ts';
 import { TimeLeft } from './time-left.ts';
+import { tokenTexts } from './token-texts.ts';
 
 /** Losses that gates can be fitted to and played for. */
 const LOSSES: readonly MetricName[] = ['cross-entropy', 'kl', 'mse'];
@@ -292,5 +293,6 @@ async function shown(
     return { picture: pictureOf(sums, layout.shape) };
   }
   if (layout.kind !== 'tokens' || sample === undefined || points[0].width === null) return {};
-  return { tokens: Array.from(dataset.feeds(samples)[input].data as ArrayLike<number | bigint>, String) };
+  const ids = Array.from(dataset.feeds(samples)[input].data as ArrayLike<number | bigint>, Number);
+  return { tokens: tokenTexts(model.path, ids) };
 }

@@ -1,7 +1,9 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Features } from '../../../src/formats.ts';
 import type { FeaturesParams, Progress } from '../../../src/protocol.ts';
+import { tokenTexts } from '../../../src/engine/jobs/token-texts.ts';
 import { saveModel } from '../../../src/graph/save.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Builder } from '../../support/build.ts';
@@ -122,6 +124,15 @@ test('tokens of a sample', async () => {
   });
   const report = await ask({ model: file, data: { path, seed: 0 }, sample: 1 });
   expect(report).toMatchObject({ kind: 'tokens', tokens: ['4', '5', '0', '1'] });
+  // A vocabulary beside the model has their texts, unless it lacks one of them.
+  const numbers = [4, 5, 0, 1];
+  writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, Ġb: 1, '\n': 4, d: 5 }));
+  expect(tokenTexts(file, numbers)).toEqual(['⏎', 'd', 'a', ' b']);
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify({ model: { vocab: ['a', '▁b', 'c', 'd', 'e', 'f'] } }));
+  expect(tokenTexts(file, numbers)).toEqual(['e', 'f', 'a', ' b']);
+  expect(tokenTexts(file, [1, 77])).toEqual(['1', '77']);
+  writeFileSync(join(folder, 'tokenizer.json'), '{');
+  expect(tokenTexts(file, numbers)).toEqual(['⏎', 'd', 'a', ' b']);
 });
 
 test('a run that is cancelled gives what it has', async () => {
