@@ -1,7 +1,8 @@
 /**
  * Bundles everything into dist/: `node esbuild.mjs [--watch] [--minify] [NAME…]`; names (extension, engine, cli, webview) pick some.
  * extension.cjs (extension host), engine.cjs (engine process), cli.mjs (the command `secateur`), webview.js + webview.css.
- * onnxruntime-node stays outside: it finds its native library beside its own files.
+ * onnxruntime-node stays outside of the engine: it finds its native library beside its own files. Of the others no module
+ * may reach it, or they cannot be built.
  */
 import { chmod, writeFile } from 'node:fs/promises';
 import esbuild from 'esbuild';
@@ -45,7 +46,6 @@ const all = [
     entryPoints: { cli: 'src/cli/main.ts' },
     format: 'esm',
     outExtension: { '.js': '.mjs' },
-    external: ['onnxruntime-node'],
     banner: {
       // Dependencies in CommonJS call require for modules of node.
       js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",

@@ -5,10 +5,9 @@ import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import type { DeviceName, MethodName, MetricName, ShapleyEstimator } from '../formats.ts';
 import type { DataSpec } from '../protocol.ts';
-import { methods, rankMethod } from '../ranking/registry.ts';
+import { METHOD_NAMES, methodNamed } from '../ranking/names.ts';
 import { SecateurError } from '../errors.ts';
 
-export const METHODS: MethodName[] = methods.map((m) => m.name);
 export const ESTIMATORS: ShapleyEstimator[] = [
   'exact',
   'leverage',
@@ -130,9 +129,9 @@ export function collect(text: string, previous: string[] = []): string[] {
 export function methodList(text: string): MethodName[] {
   const names = text.split(',').map((name) => {
     try {
-      return rankMethod(name.trim()).name;
+      return methodNamed(name.trim());
     } catch {
-      throw new InvalidArgumentError(`'${name.trim()}' is not a method. Choose from ${METHODS.join(', ')}.`);
+      throw new InvalidArgumentError(`'${name.trim()}' is not a method. Choose from ${METHOD_NAMES.join(', ')}.`);
     }
   });
   return [...new Set(names)];

@@ -2,7 +2,7 @@ import type { GroupRanks, ModelRef, Ranks, RanksByMethod } from '../formats.ts';
 import type { Group } from '../units/types.ts';
 import { JsonFields } from './json-fields.ts';
 import type { Json } from './json-fields.ts';
-import { methods } from './registry.ts';
+import { METHOD_NAMES } from './names.ts';
 
 const FORMAT = 'secateur-ranks/1';
 
@@ -45,11 +45,7 @@ function checkRanks(
   const model = fields.object(json.model, 'model');
   const ref = { path: fields.string(model.path, 'model.path'), sha256: fields.string(model.sha256, 'model.sha256') };
   if (expected) fields.sameModel(ref, expected);
-  fields.oneOf(
-    json.method,
-    methods.map((m) => m.name),
-    'method',
-  );
+  fields.oneOf(json.method, METHOD_NAMES, 'method');
   fields.number(json.seed, 'seed');
   const data = fields.object(json.data, 'data');
   fields.string(data.path, 'data.path');

@@ -5,6 +5,7 @@ import { dirichlet } from './dirichlet/method.ts';
 import { fisher } from './fisher.ts';
 import { leaveOneOut } from './leave-one-out.ts';
 import { magnitude, magnitudeL2 } from './magnitude.ts';
+import { METHOD_NAMES, methodNamed } from './names.ts';
 import { obs } from './obs/index.ts';
 import { oracle } from './oracle/index.ts';
 import { random } from './random.ts';
@@ -13,44 +14,29 @@ import { taylor, taylorSigned, taylorSquared } from './taylor.ts';
 import { wanda } from './wanda.ts';
 import type { RankContext, RankMethod, RankOptions, RankOutcome, RankProgress } from './types.ts';
 
-/** All methods in the order of menus. Adding one: its own file, one line here, its name in `MethodName`. */
-export const methods: readonly RankMethod[] = [
+const byName: Record<MethodName, RankMethod> = {
   shapley,
   oracle,
-  leaveOneOut,
+  'leave-one-out': leaveOneOut,
   dirichlet,
   taylor,
-  taylorSquared,
-  taylorSigned,
+  'taylor-squared': taylorSquared,
+  'taylor-signed': taylorSigned,
   fisher,
   magnitude,
-  magnitudeL2,
+  'magnitude-l2': magnitudeL2,
   activation,
   wanda,
   obs,
   random,
-];
-
-/** Other spellings that the command line takes. */
-const aliases: Record<string, MethodName> = {
-  loo: 'leave-one-out',
-  l1: 'magnitude',
-  'magnitude-l1': 'magnitude',
-  l2: 'magnitude-l2',
-  obd: 'fisher',
-  switch: 'dirichlet',
 };
 
-/** The method of that name or alias. @throws SecateurError 'usage' for an unknown name */
+/** All methods in the order of menus. Adding one: its own file, one line here, its name in `MethodName` and names.ts. */
+export const methods: readonly RankMethod[] = METHOD_NAMES.map((name) => byName[name]);
+
+/** The method of that name or another spelling of it. @throws SecateurError 'usage' for an unknown name */
 export function rankMethod(name: string): RankMethod {
-  const method = methods.find((m) => m.name === (aliases[name] ?? name));
-  if (!method)
-    throw new SecateurError(
-      'usage',
-      `There is no ranking method '${name}'.`,
-      `Methods: ${methods.map((m) => m.name).join(', ')}.`,
-    );
-  return method;
+  return byName[methodNamed(name)];
 }
 
 /**

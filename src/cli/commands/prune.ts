@@ -4,6 +4,7 @@ import type { Allocation, MethodName, Plan, PruneReport, Ranks, TargetKind } fro
 import { SecateurError } from '../../errors.ts';
 import { checkJsonTarget, checkTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
+import { METHOD_NAMES } from '../../ranking/names.ts';
 import { chooseRanks, inputsOf, readPlan } from '../files.ts';
 import { duration, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
@@ -12,7 +13,6 @@ import {
   addDataOptions,
   collect,
   dataSpec,
-  METHODS,
   methodList,
   modelPath,
   positiveNumber,
@@ -55,7 +55,7 @@ export function addPrune(program: Command): void {
     .option('--ranks <file>', 'ranks made by secateur rank')
     .option(
       '--method <name>',
-      `rank now by one of ${METHODS.join(', ')}; with --ranks: which ranks of the file`,
+      `rank now by one of ${METHOD_NAMES.join(', ')}; with --ranks: which ranks of the file`,
       methodList,
     )
     .option('--plan <file>', 'execute this plan')

@@ -13,6 +13,7 @@ import { SecateurError } from '../../errors.ts';
 import { agreementOf } from '../../ranking/agreement.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
+import { METHOD_NAMES } from '../../ranking/names.ts';
 import { describeAgreement } from '../agreement.ts';
 import { inputsOf, readRanks } from '../files.ts';
 import { duration, metricValue, percent, significant } from '../numbers.ts';
@@ -23,7 +24,6 @@ import {
   collect,
   dataSpec,
   ESTIMATORS,
-  METHODS,
   methodList,
   modelPath,
   positiveNumber,
@@ -56,7 +56,7 @@ export function addRank(program: Command): void {
     .command('rank')
     .description('importance of every unit, by one or several methods')
     .argument('<model>', 'an ONNX file')
-    .requiredOption('--method <names>', `one or several of ${METHODS.join(', ')}, with commas`, methodList)
+    .requiredOption('--method <names>', `one or several of ${METHOD_NAMES.join(', ')}, with commas`, methodList)
     .option('--group <id>', 'only this group (* and ? as in file names); may be repeated', collect)
     .option('--budget <n>', 'evaluations per group (one evaluation: one coalition on all samples used)', wholeNumber(1))
     .option(
