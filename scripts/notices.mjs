@@ -90,6 +90,14 @@ function describe(folder) {
   };
 }
 
+/** Every text once, in the order of the packages that bring it. */
+function packagesByText(packages) {
+  const found = new Map();
+  for (const { name, version, texts } of packages)
+    for (const text of texts) found.set(text, [...(found.get(text) ?? []), `${name} ${version}`]);
+  return found;
+}
+
 await main(() => {
   const packages = [
     ...bundled(),
@@ -103,16 +111,15 @@ await main(() => {
   const lines = [
     '# Third-party notices',
     '',
-    'Secateur contains code of these packages. Each is under its own licence.',
+    'Secateur contains code of these packages. Each is under its own licence: the texts follow, each with the packages that',
+    'bring it.',
     '',
-    '| package | version | licence |',
-    '|---|---|---|',
-    ...unique.map((p) => `| ${p.name} | ${p.version} | ${p.kind} |`),
+    '| package | version | licence | source |',
+    '|---|---|---|---|',
+    ...unique.map((p) => `| ${p.name} | ${p.version} | ${p.kind} | ${p.source} |`),
   ];
-  for (const { name, version, kind, source, texts } of unique) {
-    lines.push('', `## ${name} ${version}`, '', [kind, source].filter(Boolean).join(', '), '');
-    lines.push(...texts.map((text) => `\`\`\`\`text\n${text}\n\`\`\`\``));
-  }
+  for (const [text, names] of packagesByText(unique))
+    lines.push('', `## ${names.join(', ')}`, '', `\`\`\`\`text\n${text}\n\`\`\`\``);
   writeFileSync(join(root, 'NOTICES.md'), `${lines.join('\n')}\n`);
   console.log(`NOTICES.md: ${unique.length} packages.`);
 });
