@@ -186,10 +186,9 @@ function explain(s: BatchState, node: Node): BatchState {
 /** Integer contents of a small constant. */
 function integers(v: Value, info: ShapeInfo): number[] | null {
   const tensor = constantTensor(v);
-  if (tensor)
-    return tensor.elementCount <= 64 && (tensor.dataType === DataType.INT64 || tensor.dataType === DataType.INT32)
-      ? tensor.toInts()
-      : null;
+  const elemType = tensor?.dataType ?? v.type?.elemType;
+  if (elemType !== DataType.INT64 && elemType !== DataType.INT32) return null;
+  if (tensor) return tensor.elementCount <= 64 ? tensor.toInts() : null;
   const inferred = info.constant(v);
   return inferred?.every((e): e is number => typeof e === 'number') ? (inferred as number[]) : null;
 }

@@ -100,7 +100,7 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
     const crossing = { name: `secateur_in_${crossings.length}`, output: '', kind, dims, elemType };
     crossings.push(crossing);
     crossed.set(crossing, v);
-    const rank = v.type?.shape?.length;
+    const rank = (proof.dims(v) ?? v.type?.shape)?.length;
     return kind === 'same'
       ? graph.addInput(crossing.name, {
           kind: 'tensor',

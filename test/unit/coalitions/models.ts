@@ -81,6 +81,26 @@ export function tokens(): TestModel {
   return { name: 'tokens', model: b.build(), sampleShape: [4, 6], classes: 3, batchable: true };
 }
 
+/** Tokens that see those before them, by a mask that is cut to their number. */
+export function masked(): TestModel {
+  const b = builder({ seed: 19 });
+  const x = b.input('x', ['N', 'T', 6]);
+  const hidden = b.linear(b.relu(b.linear(x, 6, 9, 'up')), 9, 6, 'down');
+  const length = b.op('Gather', [b.op('Shape', [x]), b.ints([1])], { axis: 0 });
+  const rows = b.floats(
+    Array.from({ length: 64 }, (_, i) => (i % 8 > i >> 3 ? -9 : 0)),
+    [8, 8],
+    'mask',
+  );
+  const across = b.op('Slice', [rows, b.ints([0]), length, b.ints([1])]);
+  const mask = b.op('Slice', [across, b.ints([0]), length, b.ints([0])]);
+  const scores = b.op('MatMul', [hidden, b.transpose(b.linear(hidden, 6, 6, 'key'), [0, 2, 1])]);
+  const weights = b.softmax(b.add(b.op('Mul', [scores, b.floats([0.3], [1])]), mask));
+  const seen = b.transpose(b.op('MatMul', [weights, hidden]), [0, 2, 1]);
+  b.output(b.linear(b.op('ReduceMean', [seen], { axes: [2], keepdims: 0 }), 6, 3, 'head'));
+  return { name: 'masked', model: b.build(), sampleShape: [4, 6], classes: 3, batchable: true };
+}
+
 /** Works on the whole batch: its samples cannot be told apart. */
 export function mixing(): TestModel {
   const b = builder({ seed: 13 });
