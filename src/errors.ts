@@ -38,3 +38,8 @@ export function asSecateurError(thrown: unknown, code: ErrorCode = 'internal'): 
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new SecateurError(code, message.split('\n')[0], '', { cause: thrown });
 }
+
+/** Ends work that nobody waits for any more. @throws SecateurError 'cancelled' when the signal has fired */
+export function checkSignal(signal: AbortSignal | undefined, message = 'The job was cancelled.'): void {
+  if (signal?.aborted) throw new SecateurError('cancelled', message);
+}

@@ -1,9 +1,9 @@
 import { SecateurError } from '../errors.ts';
-import type { Dim, Node, Value } from '../graph/ir.ts';
+import type { Dim, Model, Node, Value } from '../graph/ir.ts';
 import type { Content } from '../graph/shapes/context.ts';
 import { DataType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
-import type { Workspace } from './workspace.ts';
+import { Workspace } from './workspace.ts';
 
 /** Attributes of a new node: whole numbers, texts, lists of whole numbers and tensors as they are, floats wrapped. */
 export type EmitAttributes = Readonly<
@@ -355,4 +355,9 @@ function setAttribute(node: Node, name: string, value: EmitAttributes[string]): 
   else if ('float' in value) node.setFloat(name, value.float);
   else if ('floats' in value) node.attributes.set(name, { kind: 'floats', value: [...value.floats] });
   else node.setInts(name, value);
+}
+
+/** Adds nodes to a model, whose shapes it infers. Names of new values start with `stem`. */
+export function emitterFor(model: Model, stem: string): Emitter {
+  return new Emitter(new Workspace(model), stem);
 }

@@ -1,8 +1,7 @@
 import type { Reading } from '../formats.ts';
-import type { Model, Value } from '../graph/ir.ts';
+import type { Value } from '../graph/ir.ts';
 import { isClass, logDistribution, precise } from './distribution.ts';
-import { Emitter } from './emit.ts';
-import { Workspace } from './workspace.ts';
+import type { Emitter } from './emit.ts';
 
 /** Losses in plain ops, to be added to a model and differentiated. Smaller is better; in nats where they are logarithms. */
 
@@ -15,11 +14,6 @@ export interface OutputLayout {
   /** Axis of the classes, 1 unless given; means nothing to binary readings. */
   classAxis?: number;
   reduction?: Reduction;
-}
-
-/** Adds nodes to a model, whose shapes it infers. Names of new values start with `stem`. */
-export function emitterFor(model: Model, stem: string): Emitter {
-  return new Emitter(new Workspace(model), stem);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { dropUnusedInputs, setOutputs } from '../evaluation/coalitions/cut.ts';
+import { dropUnusedInputs, setOutputs } from '../graph/outputs.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
 import { batchRows } from '../evaluation/metrics/index.ts';
 import type { DeviceName } from '../formats.ts';

@@ -1,9 +1,8 @@
 import { addGradients } from '../autodiff/gradient.ts';
-import { emitterFor } from '../autodiff/losses.ts';
-import { SecateurError } from '../errors.ts';
-import { dropUnusedInputs, setOutputs } from '../evaluation/coalitions/cut.ts';
+import { emitterFor } from '../autodiff/emit.ts';
+import { dropUnusedInputs, keepOutputs, setOutputs } from '../graph/outputs.ts';
+import { SecateurError, checkSignal } from '../errors.ts';
 import { sampleShapes, samplesProblem } from '../evaluation/coalitions/samples.ts';
-import { checkSignal } from '../evaluation/coalitions/sums.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
 import type { LossKind } from '../evaluation/gradients/loss-terms.ts';
 import { openSampleLoss, type SampleLoss } from '../evaluation/gradients/sample-loss.ts';
@@ -104,10 +103,7 @@ export async function openFeatureModel(
 
   const whole = dataset.inputs.some((i) => i.kind === 'whole');
   const gated = gateInputs(structure.model, layout, points, { rows: !whole, baseline: closed !== null });
-  setOutputs(
-    gated.model.graph,
-    loss.outputs.map((name) => gated.model.graph.outputs.find((o) => o.name === name)!),
-  );
+  keepOutputs(gated.model.graph, loss.outputs);
   removeDeadNodes(gated.model);
   const notes: string[] = [];
   let model = gated.model;

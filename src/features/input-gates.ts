@@ -1,5 +1,4 @@
-import type { Emitter } from '../autodiff/emit.ts';
-import { emitterFor } from '../autodiff/losses.ts';
+import { emitterFor, type Emitter } from '../autodiff/emit.ts';
 import { cloneModel } from '../graph/clone.ts';
 import { sortTopologically } from '../graph/edit.ts';
 import type { Model, Value } from '../graph/ir.ts';

@@ -1,4 +1,4 @@
-import { SecateurError } from '../errors.ts';
+import { checkSignal } from '../errors.ts';
 import type { HostTensor, Session } from './session.ts';
 
 export interface Latency {
@@ -47,7 +47,7 @@ async function timeInterleaved(
   const times: number[][] = sides.map(() => []);
   const start = performance.now();
   for (let round = 0; round < warmup + 200; round++) {
-    if (signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
+    checkSignal(signal);
     const counted = round - warmup;
     if (counted >= runs && performance.now() - start >= minMs * sides.length) break;
     const order = sides.map((_, i) => i);

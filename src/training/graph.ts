@@ -1,5 +1,5 @@
 import { addGradients } from '../autodiff/gradient.ts';
-import { emitterFor } from '../autodiff/losses.ts';
+import { emitterFor } from '../autodiff/emit.ts';
 import { SecateurError } from '../errors.ts';
 import { cloneModel } from '../graph/clone.ts';
 import { constantTensor, inlineFunctions, removeDeadNodes } from '../graph/edit.ts';

@@ -6,14 +6,7 @@ export {
   type TrainingLoss,
   type Variable,
 } from './graph.ts';
-export {
-  distillationLoss,
-  labelLoss,
-  outputOf,
-  squaredLoss,
-  type DistillationOptions,
-  type LabelLossOptions,
-} from './losses.ts';
+export { distillationLoss, labelLoss, squaredLoss, type DistillationOptions, type LabelLossOptions } from './losses.ts';
 export type { AdamOptions, OptimiserOptions, SgdOptions } from './optimiser.ts';
 export { parameterRule, type Parameter, type ParameterChoice, type ParameterRule } from './parameters.ts';
 export { scheduleShare, type Schedule } from './schedule.ts';

@@ -1,6 +1,7 @@
-import { blend, crossEntropy, divergence, emitterFor, softDistribution, squaredError } from '../autodiff/losses.ts';
-import type { Emitter } from '../autodiff/emit.ts';
+import { blend, crossEntropy, divergence, softDistribution, squaredError } from '../autodiff/losses.ts';
+import { emitterFor, type Emitter } from '../autodiff/emit.ts';
 import { SecateurError } from '../errors.ts';
+import { outputNamed } from '../graph/outputs.ts';
 import type { Reading } from '../formats.ts';
 import type { Dim, Model, Value } from '../graph/ir.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
@@ -27,7 +28,7 @@ export function labelLoss(dataset: Dataset, reading: OutputReading, options: Lab
   const labels = labelsFor(dataset, 'cross-entropy', reading);
   return {
     addTo(model) {
-      const output = outputOf(model, reading.output);
+      const output = outputNamed(model.graph, reading.output);
       const e = emitterFor(model, 'loss');
       const layout = classLayout(reading);
       checkLabels(labels, dataset.labelsPerSample, classesOf(e, output, reading), reading.output);
@@ -69,7 +70,7 @@ export function distillationLoss(
   const byLabels = labels > 0 ? labelLoss(dataset, reading, { smoothing }) : undefined;
   return {
     addTo(model) {
-      const output = outputOf(model, reading.output);
+      const output = outputNamed(model.graph, reading.output);
       const answers = addInput(model, TEACHER, DataType.FLOAT, ['teacher']);
       const e = emitterFor(model, 'loss');
       const layout = classLayout(reading);
@@ -98,7 +99,7 @@ export function squaredLoss(dataset: Dataset, reading: OutputReading, reference?
   const teacher = reference && teacherOf(reference, reading);
   return {
     addTo(model) {
-      const output = outputOf(model, reading.output);
+      const output = outputNamed(model.graph, reading.output);
       const targets = addInput(model, TEACHER, DataType.FLOAT, ['targets']);
       const e = emitterFor(model, 'loss');
       return squaredError(e, output, e.reshapeLike(targets, output));
@@ -118,13 +119,6 @@ function addInput(model: Model, name: string, elemType: DataType, shape: Dim[]):
   if (model.graph.values.has(name))
     throw new SecateurError('unsupported', `The model has a value of the name ${name}, which training needs.`);
   return model.graph.addInput(name, { kind: 'tensor', elemType, shape });
-}
-
-/** An output of a model, by name. @throws SecateurError 'usage' when it has none of that name */
-export function outputOf(model: Model, name: string): Value {
-  const output = model.graph.outputs.find((v) => v.name === name);
-  if (!output) throw new SecateurError('usage', `The model has no output ${name}.`);
-  return output;
 }
 
 function classLayout({ reading, classAxis }: OutputReading) {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { SecateurError } from '../errors.ts';
+import { SecateurError, checkSignal } from '../errors.ts';
 import { sampleShapes } from '../evaluation/coalitions/samples.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
 import type { Model } from '../graph/ir.ts';
@@ -161,7 +161,7 @@ class Training {
     const { seed = 0 } = this.options;
     const batches = epochBatches(dataset.samples, this.size, seed, progress.epoch, this.fixedBatch !== null);
     while (progress.batch < batches.length) {
-      if (this.signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
+      checkSignal(this.signal);
       await this.step(batches[progress.batch]);
       progress.batch++;
       const every = this.options.checkpoint?.everySteps;

@@ -1,6 +1,6 @@
 import ort from 'onnxruntime-node';
 import { addGradients } from '../../src/autodiff/gradient.ts';
-import { emitterFor } from '../../src/autodiff/losses.ts';
+import { emitterFor } from '../../src/autodiff/emit.ts';
 import type { Model, Value } from '../../src/graph/ir.ts';
 import { isFloatType } from '../../src/onnx/data-type.ts';
 import { gateModel } from '../../src/units/gating.ts';

@@ -1,4 +1,4 @@
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { Progress } from '../../protocol.ts';
 import type { JobContext } from '../process/wire.ts';
 
@@ -7,7 +7,7 @@ export type { JobContext } from '../process/wire.ts';
 /** @throws SecateurError 'cancelled' when the job was cancelled; gives messages from the client a chance to arrive. */
 export async function checkpoint({ signal }: { signal: AbortSignal }): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
-  if (signal.aborted) throw new SecateurError('cancelled', 'The job was cancelled.');
+  checkSignal(signal);
 }
 
 /** Progress of a part of a job, mapped onto `from` … `to` of the whole. */

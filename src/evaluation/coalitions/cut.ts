@@ -1,5 +1,5 @@
 import { readBy } from '../../graph/edit.ts';
-import type { Graph, Model, Node, Value } from '../../graph/ir.ts';
+import type { Model, Node, Value } from '../../graph/ir.ts';
 
 /** Which part of a gated graph depends on its gates. */
 export interface Cut {
@@ -31,14 +31,4 @@ export function cutAtGates(model: Model, gates: ReadonlySet<Value>): Cut {
   }
   graph.outputs.forEach(cross);
   return { dependent, constant, crossing };
-}
-
-/** Makes these the only outputs. What only others needed can then be removed as dead. */
-export function setOutputs(graph: Graph, outputs: readonly Value[]): void {
-  graph.outputs.splice(0, graph.outputs.length, ...outputs);
-}
-
-/** Removes graph inputs that nothing reads. */
-export function dropUnusedInputs(graph: Graph): void {
-  for (const v of [...graph.inputs]) if (v.uses.length === 0 && !graph.outputs.includes(v)) graph.removeValue(v);
 }

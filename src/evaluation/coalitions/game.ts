@@ -1,10 +1,10 @@
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { CoalitionGame } from '../types.ts';
 import { openEvaluator, type EvaluatorInfo, type EvaluatorOptions } from './open.ts';
 import { Serial } from './serial.ts';
-import { checkSignal, type MaskEvaluator } from './sums.ts';
+import type { MaskEvaluator } from './sums.ts';
 
 /** Coalition values that a game remembers; the oldest go first. */
 const REMEMBERED = 1 << 18;

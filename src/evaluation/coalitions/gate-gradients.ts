@@ -2,7 +2,7 @@ import { addGradients } from '../../autodiff/gradient.ts';
 import { cloneModel } from '../../graph/clone.ts';
 import { removeDeadNodes, sortTopologically } from '../../graph/edit.ts';
 import type { Model } from '../../graph/ir.ts';
-import { setOutputs } from './cut.ts';
+import { setOutputs, outputNamed } from '../../graph/outputs.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { Instrumented } from './instrument.ts';
 
@@ -22,7 +22,7 @@ export interface GradientSuffix {
 export function addGateGradients({ suffix, masks, result }: Instrumented): GradientSuffix {
   const { model } = cloneModel(suffix);
   const { graph } = model;
-  const rows = graph.outputs.find((v) => v.name === result)!;
+  const rows = outputNamed(graph, result);
   const b = new GraphBuilder(model);
   const inputs = masks.map((name) => graph.values.get(name)!);
   const { gradients } = addGradients(model, b.op('ReduceSum', [rows], { keepdims: 0 }), inputs);

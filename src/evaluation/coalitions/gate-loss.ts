@@ -1,4 +1,4 @@
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { MetricName } from '../../formats.ts';
 import { Rng } from '../../math/random.ts';
 import type { Structure } from '../../units/types.ts';
@@ -9,7 +9,7 @@ import type { GateLoss, LossBatch } from '../types.ts';
 import { openEvaluator, type EvaluatorInfo, type EvaluatorOptions } from './open.ts';
 import { oneByOne } from './samples.ts';
 import { Serial } from './serial.ts';
-import { checkSignal, type MaskEvaluator, type Range } from './sums.ts';
+import type { MaskEvaluator, Range } from './sums.ts';
 import { tryWholeGateLoss, type WholeGateLoss } from './whole-gate-loss.ts';
 
 /** A gate loss that holds sessions and memory until it is closed. */

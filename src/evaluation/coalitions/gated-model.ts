@@ -1,9 +1,9 @@
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { KeepSets, Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { openEvaluator, type EvaluatorInfo, type EvaluatorOptions } from './open.ts';
 import { Serial } from './serial.ts';
-import { checkSignal, type MaskEvaluator } from './sums.ts';
+import type { MaskEvaluator } from './sums.ts';
 
 /** Value of the model with some units closed, on some samples. */
 export interface MeasuredValue {

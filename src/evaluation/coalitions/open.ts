@@ -2,7 +2,7 @@ import type { DeviceName, MetricName } from '../../formats.ts';
 import { modelCost } from '../../graph/cost.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';
 import { opsetVersion, type Node } from '../../graph/ir.ts';
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import { hostTypeOf } from '../../runtime/host-tensor.ts';
 import { createSession } from '../../runtime/session.ts';
 import { freeBatch, type FreedModel } from '../../units/batch-axis.ts';
@@ -11,7 +11,8 @@ import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { batchRows, readingsOf, type Reference, referenceOutputs, sampleMeasure } from '../metrics/index.ts';
 import type { OutputReading } from '../types.ts';
-import { cutAtGates, setOutputs } from './cut.ts';
+import { cutAtGates } from './cut.ts';
+import { keepOutputs } from '../../graph/outputs.ts';
 import { addGateGradients, type GradientSuffix } from './gate-gradients.ts';
 import { crossingProblem, instrument, type Instrumented, productsAtCut } from './instrument.ts';
 import { appendMetric, canExpress, targetOf, rowLayout } from './metric-graph.ts';
@@ -21,7 +22,7 @@ import { RowsEvaluator, type Target } from './rows-evaluator.ts';
 import { prefixStep, runSize } from './run-size.ts';
 import { oneByOne, sampleShapes, samplesProblem } from './samples.ts';
 import { CrossingStore } from './store.ts';
-import { checkSignal, type MaskEvaluator } from './sums.ts';
+import type { MaskEvaluator } from './sums.ts';
 import { metricTerms, type Term } from './terms.ts';
 
 export interface EvaluatorOptions {
@@ -89,10 +90,7 @@ export async function openEvaluator(
   checkSignal(signal);
   const measure = sampleMeasure(dataset, metric, reading, reference);
   const { graph } = gated.model;
-  setOutputs(
-    graph,
-    measure.outputs.map((name) => graph.outputs.find((o) => o.name === name)!),
-  );
+  keepOutputs(graph, measure.outputs);
   removeDeadNodes(gated.model);
   // Consumers that only other outputs need are gone, and with them their gates.
   const alive = new Set(graph.nodes);

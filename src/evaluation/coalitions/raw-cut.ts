@@ -3,7 +3,8 @@ import { removeDeadNodes, sortTopologically } from '../../graph/edit.ts';
 import type { Model } from '../../graph/ir.ts';
 import { hostTypeOf } from '../../runtime/host-tensor.ts';
 import type { GatedModel } from '../../units/gating.ts';
-import { cutAtGates, dropUnusedInputs, setOutputs } from './cut.ts';
+import { cutAtGates } from './cut.ts';
+import { dropUnusedInputs, setOutputs } from '../../graph/outputs.ts';
 
 /**
  * Cuts a gated model in two without touching its batch: the suffix has one input for each tensor that crosses, by the

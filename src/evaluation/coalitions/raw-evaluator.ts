@@ -1,7 +1,8 @@
 import type { HostTensor, Session } from '../../runtime/session.ts';
 import type { Dataset } from '../data/dataset.ts';
 import type { Measure } from '../metrics/index.ts';
-import { checkSignal, type Mask, type MaskEvaluator, type Range, Sums } from './sums.ts';
+import { type Mask, type MaskEvaluator, type Range, Sums } from './sums.ts';
+import { checkSignal } from '../../errors.ts';
 
 /** What is kept of the prefix at most, in bytes. */
 const LIMIT = 2 ** 30;

@@ -2,7 +2,8 @@ import type { HostTensor, Session } from '../../runtime/session.ts';
 import type { TypedArray } from '../../runtime/host-tensor.ts';
 import type { Instrumented } from './instrument.ts';
 import { targetName } from './metric-graph.ts';
-import { checkSignal, type Mask, type MaskEvaluator, type Range, Sums } from './sums.ts';
+import { type Mask, type MaskEvaluator, type Range, Sums } from './sums.ts';
+import { checkSignal } from '../../errors.ts';
 import type { CrossingStore } from './store.ts';
 import { GROUPS } from './suffix-frame.ts';
 

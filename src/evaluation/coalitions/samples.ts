@@ -8,7 +8,7 @@ import { createSession, type Session } from '../../runtime/session.ts';
 import { freeBatch } from '../../units/batch-axis.ts';
 import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
-import { setOutputs } from './cut.ts';
+import { keepOutputs } from '../../graph/outputs.ts';
 
 /** Samples that are run apart and together to see that a batch keeps them apart: with a proof, and without. */
 const TRIED = 2;
@@ -72,10 +72,7 @@ async function compare(
 ): Promise<SamplesProblem | undefined> {
   if (shapes.size === 0) return { reason: 'every sample is a run of its own', tried: false };
   const { model } = cloneModel(structure.model);
-  setOutputs(
-    model.graph,
-    outputs.map((name) => outputNamed(model.graph.outputs, name)),
-  );
+  keepOutputs(model.graph, outputs);
   removeDeadNodes(model);
   const freed = freeBatch(model, shapes);
   const { carried, reason } = freed.proof;
@@ -122,12 +119,6 @@ async function tryTogether(
     await apart.release();
     await together?.release();
   }
-}
-
-function outputNamed<T extends { name: string }>(outputs: readonly T[], name: string): T {
-  const found = outputs.find((o) => o.name === name);
-  if (!found) throw new SecateurError('internal', `The model has no output ${name}.`);
-  return found;
 }
 
 /** Row `row` of `count` in `all` against the first of `rows` rows of `single`, up to what rounding does. */

@@ -1,5 +1,3 @@
-import { SecateurError } from '../../errors.ts';
-
 /** Sum and sum of squares of the metric over samples, per coalition. */
 export class Sums {
   readonly sum: Float64Array;
@@ -46,9 +44,4 @@ export interface MaskEvaluator {
   readonly batch: number;
   evaluate(masks: readonly Mask[], range: Range, signal?: AbortSignal): Promise<Sums>;
   close(): Promise<void>;
-}
-
-/** @throws SecateurError 'cancelled' */
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new SecateurError('cancelled', 'The evaluation was cancelled.');
 }

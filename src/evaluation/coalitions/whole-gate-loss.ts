@@ -1,5 +1,5 @@
 import { addGradients } from '../../autodiff/gradient.ts';
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import { removeDeadNodes, sortTopologically } from '../../graph/edit.ts';
 import { DataType } from '../../onnx/data-type.ts';
 import { float32Tensor, toFloat32 } from '../../runtime/host-tensor.ts';
@@ -9,9 +9,9 @@ import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { openSampleLoss, type SampleLoss, type SampleLossOptions } from '../gradients/sample-loss.ts';
 import type { LossBatch } from '../types.ts';
-import { dropUnusedInputs, setOutputs } from './cut.ts';
+import { dropUnusedInputs, setOutputs, keepOutputs } from '../../graph/outputs.ts';
 import { GraphBuilder } from './graph-builder.ts';
-import { checkSignal, type Range } from './sums.ts';
+import type { Range } from './sums.ts';
 
 const WEIGHTS = 'secateur_weights';
 
@@ -50,10 +50,7 @@ export class WholeGateLoss {
     const loss = await openSampleLoss(structure, dataset, options);
     const { model, gates } = gateModel(structure, [groupId]);
     const { graph } = model;
-    setOutputs(
-      graph,
-      loss.outputs.map((name) => graph.outputs.find((o) => o.name === name)!),
-    );
+    keepOutputs(graph, loss.outputs);
     removeDeadNodes(model);
     const [{ input, size }] = gates;
     const losses = loss.addTo(model);

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import { Rng } from '../../math/random.ts';
 import { readImage, withChannels, type Image } from './image-decode.ts';
 import type { NamedArray } from './npy.ts';
@@ -107,7 +107,7 @@ async function loadAll(files: ImageFile[], p: Preprocessing, path: string, signa
   for (const [i, file] of files.entries()) {
     if (performance.now() > pause) {
       await setImmediate();
-      if (signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
+      checkSignal(signal);
       pause = performance.now() + PAUSE_MS;
     }
     const image = fit(withChannels(readImage(file.path), p.channels), p);

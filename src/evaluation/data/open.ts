@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, extname, join } from 'node:path';
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { Model } from '../../graph/ir.ts';
 import { Rng } from '../../math/random.ts';
 import { isFloatHost } from '../../runtime/host-tensor.ts';
@@ -36,7 +36,7 @@ export async function openDataset(model: Model, spec: DataSpec, signal?: AbortSi
   if (spec.path === null) {
     ({ raw, constants } = syntheticData(inputs, constants, spec.samples ?? SYNTHETIC_SAMPLES, spec.seed));
   } else raw = await readRaw(spec.path, model, inputs, spec, signal);
-  if (signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
+  checkSignal(signal);
   const binding = bindArrays(inputs, raw, constants);
   const { samples } = binding;
   const oneHot = (classes: number): boolean =>

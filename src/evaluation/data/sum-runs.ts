@@ -1,4 +1,4 @@
-import { SecateurError } from '../../errors.ts';
+import { checkSignal } from '../../errors.ts';
 import type { Dataset } from './dataset.ts';
 
 /** Numbers that are summed in a run, about: 64 MB of float32. */
@@ -20,7 +20,7 @@ export type AddRun = (indices: Int32Array, weight: number) => Promise<number>;
  */
 export async function sumOverSamples(dataset: Dataset, add: AddRun, signal?: AbortSignal): Promise<void> {
   const checked: AddRun = (indices, weight) => {
-    if (signal?.aborted) throw new SecateurError('cancelled', 'The job was cancelled.');
+    checkSignal(signal);
     return add(indices, weight);
   };
   if (dataset.batchSize === null) {

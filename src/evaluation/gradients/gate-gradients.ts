@@ -1,10 +1,9 @@
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { DeviceName } from '../../formats.ts';
 import { float32Tensor, toFloat32, type HostTensor } from '../../runtime/host-tensor.ts';
 import { createSession, type Session } from '../../runtime/session.ts';
 import type { Structure } from '../../units/types.ts';
 import { sampleShapes, samplesProblem } from '../coalitions/samples.ts';
-import { checkSignal } from '../coalitions/sums.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { batchedGraph, singleGraph, type GradientGraph } from './gradient-graph.ts';
 import type { SampleLoss } from './sample-loss.ts';

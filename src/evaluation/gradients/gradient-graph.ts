@@ -1,13 +1,12 @@
-import type { Emitter } from '../../autodiff/emit.ts';
 import { addGradients } from '../../autodiff/gradient.ts';
-import { emitterFor } from '../../autodiff/losses.ts';
+import { emitterFor, type Emitter } from '../../autodiff/emit.ts';
+import { dropUnusedInputs, setOutputs, keepOutputs } from '../../graph/outputs.ts';
 import { removeDeadNodes, sortTopologically } from '../../graph/edit.ts';
 import type { Graph, Model, Value } from '../../graph/ir.ts';
 import { DataType } from '../../onnx/data-type.ts';
 import { freeBatch, type FreedModel, type SampleShapes } from '../../units/batch-axis.ts';
 import { gateModel, type GatedModel, type GatedSite } from '../../units/gating.ts';
 import type { Structure } from '../../units/types.ts';
-import { dropUnusedInputs, setOutputs } from '../coalitions/cut.ts';
 import type { SampleLoss } from './sample-loss.ts';
 
 /** An output of a gradient graph: float32 [rows, positions], to be added to the derivatives of a group's units. */
@@ -52,10 +51,7 @@ interface OpenGates {
 function openGates(structure: Structure, groupIds: readonly string[], outputs: readonly string[]): OpenGates {
   const gated = gateModel(structure, groupIds);
   const { graph } = gated.model;
-  setOutputs(
-    graph,
-    outputs.map((name) => graph.outputs.find((o) => o.name === name)!),
-  );
+  keepOutputs(graph, outputs);
   removeDeadNodes(gated.model);
   const alive = new Set(graph.nodes);
   const places: Place[] = [];

@@ -1,6 +1,7 @@
-import { crossEntropy, divergence, emitterFor, squaredError } from '../../autodiff/losses.ts';
-import type { Emitter } from '../../autodiff/emit.ts';
-import { SecateurError } from '../../errors.ts';
+import { outputNamed } from '../../graph/outputs.ts';
+import { crossEntropy, divergence, squaredError } from '../../autodiff/losses.ts';
+import { emitterFor, type Emitter } from '../../autodiff/emit.ts';
+import { checkSignal } from '../../errors.ts';
 import type { DeviceName, Reading } from '../../formats.ts';
 import type { Model, Value } from '../../graph/ir.ts';
 import { DataType } from '../../onnx/data-type.ts';
@@ -9,7 +10,6 @@ import { createSession } from '../../runtime/session.ts';
 import type { Structure } from '../../units/types.ts';
 import { rowLayout, targetOf } from '../coalitions/metric-graph.ts';
 import { referenceOf } from '../coalitions/open.ts';
-import { checkSignal } from '../coalitions/sums.ts';
 import type { Dataset } from '../data/dataset.ts';
 import { readingsOf, type Reference } from '../metrics/index.ts';
 import type { OutputReading } from '../types.ts';
@@ -130,9 +130,7 @@ class TermsLoss implements SampleLoss {
     const e = emitterFor(model, 'secateur_loss');
     const parts = this.terms.map((bound) => {
       const { reading } = bound.term;
-      const output = model.graph.outputs.find((v) => v.name === reading.output);
-      if (!output) throw new SecateurError('internal', `The model has no output ${reading.output}.`);
-      return addTerm(e, output, bound);
+      return addTerm(e, outputNamed(model.graph, reading.output), bound);
     });
     return parts.reduce((a, b) => e.add(a, b));
   }

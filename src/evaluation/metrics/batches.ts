@@ -1,4 +1,4 @@
-import { SecateurError } from '../../errors.ts';
+import { checkSignal } from '../../errors.ts';
 import { elementCount } from '../../runtime/host-tensor.ts';
 import type { HostTensor, Session } from '../../runtime/session.ts';
 import type { Dataset } from '../data/dataset.ts';
@@ -27,7 +27,7 @@ export async function runBatches(
 ): Promise<void> {
   let done = 0;
   for (const batch of dataset.batches(null, batchRows(dataset))) {
-    if (signal?.aborted) throw new SecateurError('cancelled', 'Cancelled.');
+    checkSignal(signal);
     visit(await session.run(dataset.feeds(batch.indices), fetches), batch, done);
     done += batch.count;
   }

@@ -5,7 +5,7 @@ import type { Value } from '../../graph/ir.ts';
 import { elementCount, toFloat32, type HostTensor } from '../../runtime/host-tensor.ts';
 import { createSession } from '../../runtime/session.ts';
 import type { GateSite, Group, Structure } from '../../units/types.ts';
-import { setOutputs } from '../coalitions/cut.ts';
+import { setOutputs } from '../../graph/outputs.ts';
 import type { Dataset } from '../data/index.ts';
 import { sumOverSamples } from '../data/sum-runs.ts';
 import type { ActivationSource } from './types.ts';

@@ -4,7 +4,7 @@ import { cloneModel } from '../../graph/clone.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';
 import { createSession, type HostTensor, type Session } from '../../runtime/session.ts';
 import type { Group, Structure } from '../../units/types.ts';
-import { setOutputs } from '../coalitions/cut.ts';
+import { setOutputs } from '../../graph/outputs.ts';
 import { GraphBuilder } from '../coalitions/graph-builder.ts';
 import type { Dataset } from '../data/index.ts';
 import { sumOverSamples } from '../data/sum-runs.ts';

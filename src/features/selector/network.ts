@@ -1,7 +1,6 @@
 import { addVectorJacobianProducts } from '../../autodiff/gradient.ts';
-import type { Emitter } from '../../autodiff/emit.ts';
-import { emitterFor } from '../../autodiff/losses.ts';
-import { setOutputs } from '../../evaluation/coalitions/cut.ts';
+import { emitterFor, type Emitter } from '../../autodiff/emit.ts';
+import { setOutputs } from '../../graph/outputs.ts';
 import type { DeviceName } from '../../formats.ts';
 import { cloneModel } from '../../graph/clone.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';

@@ -1,4 +1,4 @@
-import { SecateurError } from '../../errors.ts';
+import { SecateurError, checkSignal } from '../../errors.ts';
 import type { CostTerm, RemovalOrder } from '../../formats.ts';
 import type { KeepSets } from '../../units/types.ts';
 import { predictCost } from './cost-model.ts';
@@ -247,7 +247,7 @@ class Search {
     if (known !== undefined) return known;
     const { signal, maxMeasurements, onMeasured } = this.options;
     if (this.measured.length >= maxMeasurements) return -Infinity;
-    if (signal?.aborted) throw new SecateurError('cancelled', 'The search for a plan was cancelled.');
+    checkSignal(signal, 'The search for a plan was cancelled.');
     const keep = this.keep(counts);
     const value = await this.measure(keep, signal);
     this.values.set(key, value);

@@ -1,6 +1,6 @@
 import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import { emitterFor } from '../../../src/autodiff/losses.ts';
+import { emitterFor } from '../../../src/autodiff/emit.ts';
 import type { Value } from '../../../src/graph/ir.ts';
 import { builder } from '../../support/build.ts';
 import { runOutputs } from '../../support/gradients.ts';

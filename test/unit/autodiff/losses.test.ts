@@ -1,7 +1,8 @@
 import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { addGradients } from '../../../src/autodiff/gradient.ts';
-import { crossEntropy, divergence, emitterFor, softDistribution, squaredError } from '../../../src/autodiff/losses.ts';
+import { crossEntropy, divergence, softDistribution, squaredError } from '../../../src/autodiff/losses.ts';
+import { emitterFor } from '../../../src/autodiff/emit.ts';
 import type { Dim, Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
 import { Tensor } from '../../../src/onnx/tensor.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { addGradients } from '../../../src/autodiff/gradient.ts';
-import { emitterFor } from '../../../src/autodiff/losses.ts';
+import { emitterFor } from '../../../src/autodiff/emit.ts';
 import { makeDataset, type Dataset } from '../../../src/evaluation/data/dataset.ts';
 import { gateGradients, openSampleLoss, type SampleLoss } from '../../../src/evaluation/gradients/index.ts';
 import { sortTopologically } from '../../../src/graph/edit.ts';

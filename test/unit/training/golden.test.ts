@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { crossEntropy, emitterFor } from '../../../src/autodiff/losses.ts';
+import { crossEntropy } from '../../../src/autodiff/losses.ts';
+import { emitterFor } from '../../../src/autodiff/emit.ts';
 import { constantTensor } from '../../../src/graph/edit.ts';
 import type { Model } from '../../../src/graph/ir.ts';
 import { parseModel } from '../../../src/graph/load.ts';

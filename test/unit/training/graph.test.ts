@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { emitterFor } from '../../../src/autodiff/losses.ts';
+import { emitterFor } from '../../../src/autodiff/emit.ts';
 import type { Dataset } from '../../../src/evaluation/data/index.ts';
 import type { Model, Value } from '../../../src/graph/ir.ts';
 import { DataType } from '../../../src/onnx/data-type.ts';
