@@ -22,14 +22,16 @@ const PUBLISHED: Record<string, string> = { xor: '1.5', 'orange-skin': '2.67', '
 interface Way {
   name: string;
   local: boolean;
+  loss: 'cross-entropy' | 'kl';
   given: Partial<QfitSettings>;
 }
 
 const WAYS: Way[] = [
-  { name: 'global', local: false, given: {} },
-  { name: 'global, simplex', local: false, given: { scaling: 'simplex' } },
-  { name: 'global, point', local: false, given: { form: 'point' } },
-  { name: 'local', local: true, given: {} },
+  { name: 'global', local: false, loss: 'cross-entropy', given: {} },
+  { name: 'global, simplex', local: false, loss: 'cross-entropy', given: { scaling: 'simplex' } },
+  { name: 'global, point', local: false, loss: 'cross-entropy', given: { form: 'point' } },
+  { name: 'local', local: true, loss: 'kl', given: {} },
+  { name: 'local, labels', local: true, loss: 'cross-entropy', given: {} },
 ];
 
 /** The mean over samples of the median rank of what a sample's label depends on. */
@@ -70,7 +72,7 @@ for (const name of asked.length > 0 ? asked : Object.keys(featureSets)) {
       const { x, dataset } = drawFeatureSet(set, SAMPLES, seed);
       const model = await openFeatureModel(structure, dataset, {
         reading: { output: 'logits', reading: 'logits', classAxis: 1 },
-        loss: 'cross-entropy',
+        loss: way.loss,
         device: 'cpu',
         baseline: 'mean',
       });

@@ -1,3 +1,4 @@
+import { checkSignal } from '../errors.ts';
 import { dropUnusedInputs, setOutputs } from '../graph/outputs.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
 import { batchRows } from '../evaluation/metrics/index.ts';
@@ -26,10 +27,20 @@ export class PointValues {
     this.device = device;
   }
 
-  /** Calls `visit` with the numbers of each of these samples, in order. */
-  async forEach(samples: Int32Array | null, visit: (values: Float32Array, at: number) => void): Promise<void> {
+  /**
+   * Calls `visit` with the numbers of each of these samples, in order.
+   * @throws SecateurError 'cancelled' between two batches
+   */
+  async forEach(
+    samples: Int32Array | null,
+    visit: (values: Float32Array, at: number) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     let at = 0;
     for (const { indices, count } of this.dataset.batches(samples, batchRows(this.dataset))) {
+      // Lets a message that cancels arrive.
+      await new Promise((resolve) => setImmediate(resolve));
+      checkSignal(signal);
       const feeds = this.dataset.feeds(indices);
       const tensor =
         this.point.width === null
@@ -68,6 +79,7 @@ export async function baselines(
   input: string,
   points: readonly GatePoint[],
   device: DeviceName,
+  signal?: AbortSignal,
 ): Promise<Float32Array[]> {
   const found: Float32Array[] = [];
   for (const point of points) {
@@ -75,12 +87,13 @@ export async function baselines(
     try {
       let sums: Float64Array | undefined;
       let counted = 0;
-      await values.forEach(null, (row) => {
+      const add = (row: Float32Array): void => {
         const width = point.width ?? row.length;
         sums ??= new Float64Array(width);
         row.forEach((v, i) => (sums![i % width] += v));
         counted += row.length / width;
-      });
+      };
+      await values.forEach(null, add, signal);
       found.push(Float32Array.from(sums!, (s) => s / counted));
     } finally {
       await values.close();

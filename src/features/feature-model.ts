@@ -1,6 +1,6 @@
 import { addGradients } from '../autodiff/gradient.ts';
 import { emitterFor } from '../autodiff/emit.ts';
-import { dropUnusedInputs, keepOutputs, setOutputs } from '../graph/outputs.ts';
+import { dropUnusedInputs, setOutputs, keepOutputs } from '../graph/outputs.ts';
 import { SecateurError, checkSignal } from '../errors.ts';
 import { sampleShapes, samplesProblem } from '../evaluation/coalitions/samples.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
@@ -94,7 +94,8 @@ export async function openFeatureModel(
   const { reading, loss: kind, device, signal } = options;
   const { input, points, source } = chooseInput(structure.model, dataset, options.input);
   const layout = featureLayout(source, options.kind, options.patch);
-  const closed = options.baseline === 'zero' ? null : await baselines(structure.model, dataset, input, points, device);
+  const closed =
+    options.baseline === 'zero' ? null : await baselines(structure.model, dataset, input, points, device, signal);
   checkSignal(signal);
   const reference = kind === 'cross-entropy' ? undefined : await referenceOf(structure, dataset, reading, device);
   const loss = await openSampleLoss(structure, dataset, { loss: kind, reading, device, reference, signal });

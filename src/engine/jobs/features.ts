@@ -51,7 +51,7 @@ export async function features(params: FeaturesParams, context: JobContext): Pro
   const model = await openModel(params.model);
   await checkpoint(context);
   const data = await openData(model, params.data);
-  const loss = chooseLoss(data, params.metric);
+  const loss = chooseLoss(data, params);
   const warnings = [...data.warnings];
   const device = await chooseDevice(params.device, warnings);
   const reference = await model.ref();
@@ -151,15 +151,21 @@ function modeOfLocal(mode: FeaturesParams['mode'], sample: number | undefined): 
   return mode === 'local' || sample !== undefined;
 }
 
-/** The metric that was asked for, or the first that a loss can be made of. */
-function chooseLoss(data: OpenData, wanted: MetricName | undefined): LossKind & MetricName {
+/**
+ * The metric that was asked for, or the first that a loss can be made of. For single samples it is the divergence from the
+ * original's answer in the place of the cross-entropy with the label: what an answer rests on, be it right or wrong.
+ */
+function chooseLoss(data: OpenData, params: FeaturesParams): LossKind & MetricName {
+  const wanted = params.metric;
   if (wanted !== undefined && !LOSSES.includes(wanted))
     throw new SecateurError(
       'usage',
       `The importance of features cannot be measured by ${wanted}: it is no loss with a gradient.`,
       `Choose from ${LOSSES.filter((l) => data.metrics.includes(l)).join(', ')}.`,
     );
-  return chooseMetric(data, wanted ?? data.metrics.find((m) => LOSSES.includes(m))) as LossKind & MetricName;
+  const usual = data.metrics.find((m) => LOSSES.includes(m));
+  const own = usual === 'cross-entropy' && modeOf(params) !== 'global' ? 'kl' : usual;
+  return chooseMetric(data, wanted ?? own) as LossKind & MetricName;
 }
 
 /** What is to be explained: one subject, or two that are compared. */

@@ -59,7 +59,7 @@ export async function explainEach(
       'Use the sampled form.',
     );
   const value = await openAndClosed(model, samples, signal);
-  const inputs = await SelectorInputs.open(model, samples, device);
+  const inputs = await SelectorInputs.open(model, samples, device, signal);
   const rng = Rng.from(seed, 'selector');
   const network = await SelectorNetwork.open(
     { inputs: inputs.width, hidden: HIDDEN, features: size },

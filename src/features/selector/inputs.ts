@@ -23,9 +23,14 @@ export class SelectorInputs {
 
   /**
    * Takes mean and deviation over these samples.
-   * @throws SecateurError 'unsupported' for samples that are too large
+   * @throws SecateurError 'unsupported' for samples that are too large; 'cancelled'
    */
-  static async open(model: FeatureModel, samples: Int32Array, device: DeviceName): Promise<SelectorInputs> {
+  static async open(
+    model: FeatureModel,
+    samples: Int32Array,
+    device: DeviceName,
+    signal?: AbortSignal,
+  ): Promise<SelectorInputs> {
     const values = new PointValues(model.model, model.dataset, model.input, model.points[0], device);
     const width = model.layout.shape.reduce((p, d) => p * d, 1);
     if (width > MOST_INPUTS)
@@ -36,12 +41,12 @@ export class SelectorInputs {
       );
     const sums = new Float64Array(width);
     const squares = new Float64Array(width);
-    await values.forEach(samples, (row) =>
+    const add = (row: Float32Array): void =>
       row.forEach((v, i) => {
         sums[i] += v;
         squares[i] += v * v;
-      }),
-    );
+      });
+    await values.forEach(samples, add, signal);
     const mean = sums.map((s) => s / samples.length);
     // What never changes tells nothing, and is not divided by.
     const scale = squares.map((s, i) => 1 / (Math.sqrt(Math.max(0, s / samples.length - mean[i] ** 2)) || 1));

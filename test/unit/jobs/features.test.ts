@@ -69,7 +69,8 @@ test('patches of a picture: where they lie, what to lay them over, and a choice 
 
 test('one sample', async () => {
   const report = await ask({ sample: 7, data: calib, steps: 20 });
-  expect(report).toMatchObject({ mode: 'local', sample: 7, samples: 1, batch: 1 });
+  expect(report).toMatchObject({ mode: 'local', sample: 7, samples: 1, batch: 1, loss: 'kl' });
+  expect((await ask({ sample: 7, data: calib, metric: 'cross-entropy' })).loss).toBe('cross-entropy');
   const other = await ask({ sample: 8, data: calib, steps: 20 });
   expect(other.phi).not.toEqual(report.phi);
   expect(other.picture).not.toEqual(report.picture);
