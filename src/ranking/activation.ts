@@ -1,6 +1,6 @@
 import { SecateurError } from '../errors.ts';
 import { requireActivations } from './require.ts';
-import { groupRanks, secondsSince } from './result.ts';
+import { finishedRanks, secondsSince } from './result.ts';
 import type { RankMethod } from './types.ts';
 
 /** Mean |activation| of a unit on the data, where its gate stands (after normalisation and activation function). */
@@ -27,8 +27,6 @@ export const activation: RankMethod = {
         `The mean activation of unit ${broken} of group '${group.id}' is ${scores[broken]}.`,
         'Check the data for infinities and NaN.',
       );
-    const ranks = groupRanks(group, { scores, seconds: secondsSince(started) });
-    onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
-    return { ranks, complete: true };
+    return finishedRanks(group, { scores, seconds: secondsSince(started) }, onProgress);
   },
 };

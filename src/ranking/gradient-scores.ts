@@ -4,7 +4,7 @@ import type { MethodName } from '../formats.ts';
 import type { RunningVector } from '../math/statistics.ts';
 import type { GateDerivatives, RankMethod } from './types.ts';
 import { requireGradients } from './require.ts';
-import { groupRanks, secondsSince } from './result.ts';
+import { finishedRanks, secondsSince } from './result.ts';
 
 /** What a method makes of the derivatives of a loss with respect to the gates of a group. */
 export interface GradientScores {
@@ -41,14 +41,13 @@ export function gradientMethod({ name, label, description, subject, score, estim
           `The gradient with respect to unit ${broken} of group '${group.id}' is not a finite number.`,
           'Check the data for infinities and NaN, or use a method that needs no gradients.',
         );
-      const ranks = groupRanks(group, {
+      const found = {
         scores: of.mean.map((x) => times * x),
         stderr: of.standardError().map((x) => Math.abs(times) * x),
         estimator: estimator?.(derivatives),
         seconds: secondsSince(started),
-      });
-      onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
-      return { ranks, complete: true };
+      };
+      return finishedRanks(group, found, onProgress);
     },
   };
 }

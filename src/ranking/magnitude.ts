@@ -2,7 +2,7 @@ import { SecateurError } from '../errors.ts';
 import type { Node } from '../graph/ir.ts';
 import { operandValues } from '../graph/weight-values.ts';
 import type { Group } from '../units/types.ts';
-import { groupRanks, secondsSince } from './result.ts';
+import { finishedRanks, secondsSince } from './result.ts';
 import type { RankMethod } from './types.ts';
 
 /** Σ|w| of the weights that produce a unit. See `weightNorms`. */
@@ -27,9 +27,8 @@ function magnitudeMethod(name: 'magnitude' | 'magnitude-l2', power: 1 | 2): Omit
     plannedEvaluations: () => 0,
     async rank({ group }, _options, _signal, onProgress) {
       const started = performance.now();
-      const ranks = groupRanks(group, { scores: weightNorms(group, power), seconds: secondsSince(started) });
-      onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
-      return { ranks, complete: true };
+      const scores = weightNorms(group, power);
+      return finishedRanks(group, { scores, seconds: secondsSince(started) }, onProgress);
     },
   };
 }

@@ -1,5 +1,5 @@
 import { Rng } from '../math/random.ts';
-import { groupRanks, secondsSince } from './result.ts';
+import { finishedRanks, secondsSince } from './result.ts';
 import type { RankMethod } from './types.ts';
 
 /** A random order: the baseline that every other method has to beat. Scores are uniform in [0, 1). */
@@ -14,8 +14,6 @@ export const random: RankMethod = {
     const started = performance.now();
     const rng = Rng.from(seed, group.id);
     const scores = Float64Array.from({ length: group.size }, () => rng.float());
-    const ranks = groupRanks(group, { scores, seconds: secondsSince(started) });
-    onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
-    return { ranks, complete: true };
+    return finishedRanks(group, { scores, seconds: secondsSince(started) }, onProgress);
   },
 };

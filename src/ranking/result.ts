@@ -1,6 +1,7 @@
 import type { GroupRanks } from '../formats.ts';
 import type { Group } from '../units/types.ts';
 import { Z95 } from '../math/statistics.ts';
+import type { RankOutcome, RankProgress } from './types.ts';
 
 /** Differences of metric values below this share of them are rounding. */
 const ROUNDING = 1e-6;
@@ -43,6 +44,17 @@ export function groupRanks(group: Group, found: Scores): GroupRanks {
   const silent = noSignal(units, Math.max(Math.abs(found.value?.full ?? 0), Math.abs(found.value?.empty ?? 0)));
   if (silent !== undefined) ranks.noSignal = silent;
   return ranks;
+}
+
+/** The end of a method that has all scores at once, without evaluations: its ranks, told to `onProgress` too. */
+export function finishedRanks(
+  group: Group,
+  found: Scores,
+  onProgress: ((progress: RankProgress) => void) | undefined,
+): RankOutcome {
+  const ranks = groupRanks(group, found);
+  onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
+  return { ranks, complete: true };
 }
 
 /**

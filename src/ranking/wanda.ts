@@ -1,6 +1,6 @@
 import { type LinearRead, stackedWeights } from '../evaluation/moments/index.ts';
 import { requireMoments } from './require.ts';
-import { groupRanks, secondsSince } from './result.ts';
+import { finishedRanks, secondsSince } from './result.ts';
 import type { RankMethod } from './types.ts';
 
 /**
@@ -22,9 +22,7 @@ export const wanda: RankMethod = {
     const scores = new Float64Array(group.size);
     const moments = await source.moments('squares', reads, signal);
     reads.forEach((read, i) => addProducts(scores, read, moments[i].second));
-    const ranks = groupRanks(group, { scores, seconds: secondsSince(started) });
-    onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
-    return { ranks, complete: true };
+    return finishedRanks(group, { scores, seconds: secondsSince(started) }, onProgress);
   },
 };
 

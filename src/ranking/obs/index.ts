@@ -3,7 +3,7 @@ import { columnsOfUnits, type LinearRead, type MomentSource, stackedWeights } fr
 import { inversionSteps } from '../../math/sweep.ts';
 import { cancelled } from '../coalitions.ts';
 import { requireMoments } from '../require.ts';
-import { groupRanks, secondsSince } from '../result.ts';
+import { finishedRanks, secondsSince } from '../result.ts';
 import type { RankMethod, RankProgress } from '../types.ts';
 import { DAMPING, Elimination } from './elimination.ts';
 
@@ -31,10 +31,8 @@ export const obs: RankMethod = {
     const scores = large
       ? await errorsWithoutRefit(source, group.size, signal)
       : await eliminate(source, group.size, onProgress, signal);
-    const estimator = large ? { estimator: 'one-shot, without refit' } : {};
-    const ranks = groupRanks(group, { scores, ...estimator, seconds: secondsSince(started) });
-    onProgress?.({ evaluations: 0, planned: 0, partial: ranks });
-    return { ranks, complete: true };
+    const estimator = large ? 'one-shot, without refit' : undefined;
+    return finishedRanks(group, { scores, estimator, seconds: secondsSince(started) }, onProgress);
   },
 };
 
