@@ -1,6 +1,7 @@
 import type { Reading } from '../formats.ts';
 import type { Value } from '../graph/ir.ts';
-import { DataType } from '../onnx/data-type.ts';
+import { PROBABILITY_FLOOR } from '../math/probability.ts';
+import { DataType, isHalfType } from '../onnx/data-type.ts';
 import type { Emitter } from './emit.ts';
 
 /** Distributions over classes, in the ops of every opset. */
@@ -55,13 +56,9 @@ export function isClass(e: Emitter, labels: Value, like: Value, axis: number): V
   return e.op('Equal', [e.unsqueeze(e.cast(labels, DataType.INT32), [at]), e.reshape(range, dims)]);
 }
 
-/** Probabilities below this count as this, so that logarithms stay finite: as in the metrics. */
-const PROBABILITY_FLOOR = 1e-12;
-
 /** Half precision as float32, in which floors and sums of many terms hold; other types as they are. */
 export function precise(e: Emitter, v: Value): Value {
-  const half = e.elemTypeOf(v) === DataType.FLOAT16 || e.elemTypeOf(v) === DataType.BFLOAT16;
-  return half ? e.cast(v, DataType.FLOAT) : v;
+  return isHalfType(e.elemTypeOf(v)) ? e.cast(v, DataType.FLOAT) : v;
 }
 
 /** Log-probabilities, classes along the last axis; an output that is read as one number of two classes gives two. */

@@ -79,6 +79,11 @@ export function dataTypeName(type: DataType): string {
   return NAMES.get(type) ?? `type ${type}`;
 }
 
+/** True for the types of half precision: float16 and bfloat16. */
+export function isHalfType(type: DataType): boolean {
+  return type === DataType.FLOAT16 || type === DataType.BFLOAT16;
+}
+
 /** True for floating-point element types. */
 export function isFloatType(type: DataType): boolean {
   return (

@@ -1,6 +1,6 @@
 import { allGraphs } from '../graph/edit.ts';
 import type { Attribute, Model, Value } from '../graph/ir.ts';
-import { DataType } from '../onnx/data-type.ts';
+import { DataType, isHalfType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
 
 /**
@@ -10,16 +10,12 @@ import { Tensor } from '../onnx/tensor.ts';
 export function widenHalves(model: Model): void {
   for (const graph of allGraphs(model)) {
     for (const v of graph.values.values()) {
-      if (v.initializer && isHalf(v.initializer.dataType)) v.initializer = widened(v.initializer);
-      if (v.type && isHalf(v.type.elemType) && !(v.isGraphInput && graph === model.graph)) widenType(v);
+      if (v.initializer && isHalfType(v.initializer.dataType)) v.initializer = widened(v.initializer);
+      if (v.type && isHalfType(v.type.elemType) && !(v.isGraphInput && graph === model.graph)) widenType(v);
     }
     for (const node of graph.nodes) for (const [name, a] of node.attributes) widenAttribute(node.attributes, name, a);
   }
-  for (const input of model.graph.inputs) if (input.type && isHalf(input.type.elemType)) castInput(model, input);
-}
-
-function isHalf(elemType: number): boolean {
-  return elemType === DataType.FLOAT16 || elemType === DataType.BFLOAT16;
+  for (const input of model.graph.inputs) if (input.type && isHalfType(input.type.elemType)) castInput(model, input);
 }
 
 function widenType(v: Value): void {
@@ -33,9 +29,9 @@ function widened(tensor: Tensor): Tensor {
 
 /** Tensors, and the types that casts and generators are told to give. */
 function widenAttribute(attributes: Map<string, Attribute>, name: string, a: Attribute): void {
-  if (a.kind === 'tensor' && isHalf(a.value.dataType))
+  if (a.kind === 'tensor' && isHalfType(a.value.dataType))
     attributes.set(name, { kind: 'tensor', value: widened(a.value) });
-  if (a.kind === 'int' && /^(to|dtype|output_dtype)$/.test(name) && isHalf(Number(a.value)))
+  if (a.kind === 'int' && /^(to|dtype|output_dtype)$/.test(name) && isHalfType(Number(a.value)))
     attributes.set(name, { kind: 'int', value: BigInt(DataType.FLOAT) });
 }
 

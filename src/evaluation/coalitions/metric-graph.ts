@@ -1,7 +1,7 @@
 import type { Reading } from '../../formats.ts';
 import type { Value } from '../../graph/ir.ts';
 import { DataType } from '../../onnx/data-type.ts';
-import { PROBABILITY_FLOOR } from '../metrics/numeric.ts';
+import { PROBABILITY_FLOOR } from '../../math/probability.ts';
 import type { OutputReading } from '../types.ts';
 import type { GraphBuilder } from './graph-builder.ts';
 import type { MetricPlace } from './instrument.ts';

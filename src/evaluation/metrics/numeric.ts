@@ -1,7 +1,5 @@
 import type { Reading } from '../../formats.ts';
-
-/** Probabilities below this count as this before the logarithm is taken, so that losses stay finite. */
-export const PROBABILITY_FLOOR = 1e-12;
+import { PROBABILITY_FLOOR } from '../../math/probability.ts';
 
 /**
  * How the elements of one sample lie in an output: `outer` × `classes` × `inner`, row-major. Each (outer, inner) pair is

@@ -3,7 +3,7 @@ import { SecateurError } from '../../errors.ts';
 import type { DeviceName, Equivalence } from '../../formats.ts';
 import type { Model } from '../../graph/ir.ts';
 import { allTensors } from '../../graph/save.ts';
-import { DataType } from '../../onnx/data-type.ts';
+import { isHalfType } from '../../onnx/data-type.ts';
 import { float32Tensor } from '../../runtime/host-tensor.ts';
 import type { HostTensor } from '../../runtime/host-tensor.ts';
 import type { Session } from '../../runtime/session.ts';
@@ -172,7 +172,7 @@ export function isQuantised(model: Model): boolean {
 }
 
 function isHalf(model: Model): boolean {
-  const half = (type: number | undefined): boolean => type === DataType.FLOAT16 || type === DataType.BFLOAT16;
+  const half = (type: number | undefined): boolean => type !== undefined && isHalfType(type);
   if (model.graph.inputs.some((v) => half(v.type?.elemType)) || model.graph.outputs.some((v) => half(v.type?.elemType)))
     return true;
   for (const tensor of allTensors(model)) if (half(tensor.dataType) && tensor.elementCount > 1) return true;

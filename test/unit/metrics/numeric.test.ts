@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { PROBABILITY_FLOOR } from '../../../src/math/probability.ts';
 import {
   klDivergence,
   logDistribution,
   logSoftmax,
   meanAndError,
-  PROBABILITY_FLOOR,
   softplus,
   topAnswer,
 } from '../../../src/evaluation/metrics/index.ts';
