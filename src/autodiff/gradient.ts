@@ -113,8 +113,8 @@ function walkBack(
 }
 
 /**
- * Values that depend on one of `wrt` and carry a gradient, those included: floating-point values, and the codes between
- * a QuantizeLinear and its DequantizeLinear, which stand for such.
+ * Values that depend on one of `wrt` and carry a gradient, those included: floating-point values, the codes between
+ * a QuantizeLinear and its DequantizeLinear, which stand for such, and sums of products of codes.
  */
 function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
   const found = new Set<Value>(wrt);
@@ -122,10 +122,18 @@ function dependents(nodes: readonly Node[], wrt: readonly Value[]): Set<Value> {
     const sources = readBy(node).filter((v) => found.has(v));
     if (sources.length === 0) continue;
     const codes = new Set(sources.flatMap((v) => (mayBeFloat(v) ? [] : [v.type!.elemType])));
-    const quantises = node.opType === 'QuantizeLinear' || node.opType.startsWith('QLinear');
+    const quantises = QUANTISES.test(node.opType) || makesCodes(node);
     for (const v of node.outputs) if (v && (mayBeFloat(v) || quantises || codes.has(v.type!.elemType))) found.add(v);
   }
   return found;
+}
+
+/** Ops that make codes, or take codes to sums of their products. */
+const QUANTISES = /^(Dynamic)?QuantizeLinear$|^QLinear|Integer(16)?$/;
+
+/** Whether numbers are cast to what is read as codes: their gradient is not 0, though nobody knows it. */
+function makesCodes({ op, outputs }: Node): boolean {
+  return op === 'Cast' && !!outputs[0]?.uses.some(({ node }) => QUANTISES.test(node.opType));
 }
 
 function mayBeFloat(v: Value): boolean {

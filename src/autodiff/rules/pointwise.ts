@@ -1,4 +1,5 @@
 import type { Value } from '../../graph/ir.ts';
+import { DataType, isFloatType } from '../../onnx/data-type.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 
 /** Arithmetic and elementary functions, element by element. Where operands were broadcast, their gradients are summed. */
@@ -124,7 +125,14 @@ const mod: GradientRule = (c) => {
   if (c.needs(1)) c.give(1, c.unbroadcast(c.mul(g, c.div(c.sub(c.output(), a), b)), b));
 };
 
-const cast: GradientRule = (c) => c.give(0, c.cast(c.grad()!, c.elemTypeOf(c.input(0))));
+/** Sums of products of codes (int32) have gradients as floats; codes have that of another number, which stands for them. */
+const cast: GradientRule = (c) => {
+  const [from, to] = [c.elemTypeOf(c.input(0)), c.elemTypeOf(c.output())];
+  if (isFloatType(from) && !isFloatType(to)) c.fail('it makes quantised codes of numbers');
+  if (isFloatType(from)) return c.give(0, c.cast(c.grad()!, from));
+  if (c.needs(0) && from !== DataType.INT32) c.fail('it takes quantised codes as numbers');
+  c.give(0, c.grad()!);
+};
 
 /** The identity, unless it trains: then what was kept and scaled up. */
 const dropout: GradientRule = (c) => {

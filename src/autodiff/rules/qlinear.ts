@@ -1,4 +1,6 @@
+import { codeScale } from '../../graph/code-scale.ts';
 import type { Value } from '../../graph/ir.ts';
+import { DataType } from '../../onnx/data-type.ts';
 import type { EmitAttributes, Emitter } from '../emit.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 import { windowAttributes } from './window.ts';
@@ -70,7 +72,41 @@ function activation(op: 'LeakyRelu' | 'Sigmoid'): GradientRule {
     });
 }
 
+// Sums of products of codes, whose scales are multiplied later
+
+/**
+ * Codes in operand `at` less their zero point in operand `at + 2`, as floats. Where gradients are asked for, they are those
+ * of the numbers that the codes stand for.
+ */
+function wholeNumbers(c: RuleContext, e: Emitter, at: 0 | 1, spread: (zero: Value) => Value): Value {
+  const [codes, zero] = [c.input(at), c.node.inputs[at + 2]];
+  if (c.needs(at)) {
+    const scale = codeScale(codes) ?? c.fail(`the scale of the codes "${codes.name}" is not known`);
+    if (e.rankOf(scale) > 0 && e.dimOf(scale, 0) !== 1) c.fail('scales of channels are not supported');
+    return e.div(e.op('DequantizeLinear', [codes, scale, ...(zero ? [zero] : [])]), scale);
+  }
+  const float = e.cast(codes, DataType.FLOAT);
+  return zero ? e.sub(float, spread(e.cast(zero, DataType.FLOAT))) : float;
+}
+
+/** Zero points of rows of A stand in a column, those of columns of B in a row. */
+const matMulInteger: GradientRule = (c) =>
+  c.instead((e) => {
+    const column = (zero: Value) => (e.rankOf(zero) === 1 ? e.unsqueeze(zero, [1]) : zero);
+    return [e.op('MatMul', [wholeNumbers(c, e, 0, column), wholeNumbers(c, e, 1, (zero) => zero)])];
+  });
+
+const convInteger: GradientRule = (c) =>
+  c.instead((e) => {
+    const axes = Array.from({ length: e.rankOf(c.input(1)) - 1 }, (_, i) => i + 1);
+    const perChannel = (zero: Value) => (e.rankOf(zero) === 1 ? e.unsqueeze(zero, axes) : zero);
+    const operands = [wholeNumbers(c, e, 0, (zero) => zero), wholeNumbers(c, e, 1, perChannel)];
+    return [e.op('Conv', operands, windowAttributes(c))];
+  });
+
 export const qLinearRules: RuleTable = {
+  MatMulInteger: matMulInteger,
+  ConvInteger: convInteger,
   QLinearConv: qLinearConv,
   'com.microsoft.QLinearConv': qLinearConv,
   QLinearMatMul: binary('MatMul'),

@@ -45,7 +45,15 @@ const dequantise: GradientRule = (c) => {
   c.give(0, c.cast(c.grad()!, c.elemTypeOf(c.output())));
 };
 
+/** Scale and zero point are those of the very tensor: what they change of the codes, they change back. */
+const quantiseDynamically: GradientRule = (c) => {
+  const g = c.grad();
+  if (g) c.give(0, c.cast(g, c.elemTypeOf(c.input(0))));
+};
+
 export const quantisedRules: RuleTable = {
+  DynamicQuantizeLinear: quantiseDynamically,
+  'com.microsoft.DynamicQuantizeLinear': quantiseDynamically,
   QuantizeLinear: quantise,
   DequantizeLinear: dequantise,
   'com.microsoft.QuantizeLinear': quantise,

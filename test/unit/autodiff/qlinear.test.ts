@@ -55,6 +55,8 @@ async function slopes(pair: Pair, coded: boolean): Promise<Float32Array[]> {
 
 const image = [2, 2, 4, 4];
 const weightCodes = Array.from({ length: 24 }, (_, i) => ((i * 37) % 200) - 100);
+const kernelCodes = weightCodes.map((q) => q + 100);
+const matrixCodes = [40, -30, 17, 88, -90, 5, 61, -12];
 const weightScales = [0.004, 0.006, 0.003];
 const biasCodes = [300, -200, 100];
 
@@ -123,6 +125,48 @@ const pairs: Record<string, Pair> = {
     coded: (b, [x], scale, zero) => b.op('com.microsoft.QLinearSigmoid', [...x, scale, zero]),
     plain: (b, [x]) => b.op('Sigmoid', [x]),
   },
+  MatMulInteger: {
+    shapes: [
+      [2, 3],
+      [3, 4],
+    ],
+    result: [2, 4],
+    coded: (b, [[x, scale, zero], [w, wScale, wZero]], yScale, yZero) => {
+      const sums = b.op('Cast', [b.op('MatMulInteger', [x, w, zero, wZero])], { to: DataType.FLOAT });
+      return b.op('QuantizeLinear', [b.mul(sums, b.mul(scale, wScale)), yScale, yZero]);
+    },
+    plain: (b, [x, w]) => b.op('MatMul', [x, w]),
+  },
+  'MatMulInteger, quantised by itself, with zero points of columns': {
+    shapes: [[2, 3, 4]],
+    result: [2, 3, 2],
+    coded: (b, [x], yScale, yZero) => {
+      const own = b.op('DequantizeLinear', x);
+      const [q, scale, zero] = b.nodes('DynamicQuantizeLinear', [own], {}, 3);
+      const [w, wZero] = [codes(b, DataType.INT8, matrixCodes, [4, 2]), codes(b, DataType.INT8, [3, -4])];
+      const sums = b.op('Cast', [b.op('MatMulInteger', [q, w, zero, wZero])], { to: DataType.FLOAT });
+      return b.op('QuantizeLinear', [b.mul(sums, b.mul(scale, b.floats([0.003, 0.005]))), yScale, yZero]);
+    },
+    plain: (b, [x]) => {
+      const w = matrixCodes.map((q, i) => (i % 2 ? (q + 4) * 0.005 : (q - 3) * 0.003));
+      return b.op('MatMul', [x, b.floats(w, [4, 2])]);
+    },
+  },
+  'ConvInteger, behind a MaxPool of codes': {
+    shapes: [image],
+    result: [2, 3, 2, 2],
+    coded: (b, [[x, scale, zero]], yScale, yZero) => {
+      const pool = b.op('MaxPool', [x], { kernel_shape: [2, 2], strides: [1, 1] });
+      const [w, wZero] = [codes(b, DataType.UINT8, kernelCodes, [3, 2, 2, 2]), codes(b, DataType.UINT8, [90], [])];
+      const sums = b.op('Cast', [b.op('ConvInteger', [pool, w, zero, wZero])], { to: DataType.FLOAT });
+      return b.op('QuantizeLinear', [b.mul(sums, b.mul(scale, b.floats([0.002], []))), yScale, yZero]);
+    },
+    plain: (b, [x]) => {
+      const w = kernelCodes.map((q) => 0.002 * (q - 90));
+      const pool = b.op('MaxPool', [x], { kernel_shape: [2, 2], strides: [1, 1] });
+      return b.op('Conv', [pool, b.floats(w, [3, 2, 2, 2])]);
+    },
+  },
   'MaxPool of codes': {
     shapes: [image],
     result: [2, 2, 2, 2],
@@ -143,6 +187,13 @@ describe('ops on codes pass on the gradients of the ops of floats that they stan
       expect(scale).toBeGreaterThan(0.01);
       w.forEach((x, i) => expect(Math.abs(got[k][i] - x) / scale).toBeLessThan(1e-5));
     });
+  });
+  it('codes that are taken as numbers are named in the error', () => {
+    const b = builder({ opset: 13 });
+    const [x, seed] = [b.input('x', [3]), b.input('seed', [3])];
+    const q = b.op('QuantizeLinear', [x, b.floats([0.02], []), codes(b, DataType.UINT8, [128], [])]);
+    const y = b.op('Cast', [q], { to: DataType.FLOAT }, 'taken');
+    expect(() => addVectorJacobianProducts(b.model, new Map([[y, seed]]), [x])).toThrow(/"taken".*codes as numbers/);
   });
   it('channels as the last axis are named in the error', () => {
     const b = builder({ opset: 13 });
