@@ -9,7 +9,7 @@ import type {
   SwitchForm,
   SwitchScaling,
 } from '../../formats.ts';
-import { SecateurError } from '../../errors.ts';
+import { asSecateurError, SecateurError } from '../../errors.ts';
 import { agreementOf } from '../../ranking/agreement.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
@@ -135,6 +135,8 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   const groups = options.group ? await groupIds(session, model, options.group) : undefined;
 
   const results: Ranks[] = [];
+  const leftOut: SecateurError[] = [];
+  let failure: SecateurError | undefined;
   for (const method of options.method) {
     if (session.signal.aborted) break;
     const { metric, budget, tolerance, estimator, truncation, form, scaling, prior, seed, device } = options;
@@ -166,11 +168,21 @@ async function rank(session: Session, modelArgument: string, options: RankOption
         ),
       );
     } catch (thrown) {
-      // What earlier methods computed is kept when a later one is cancelled before its first group.
-      if (!session.signal.aborted || results.length === 0) throw thrown;
+      // What other methods compute is kept when one is cancelled before its first group, fails, or cannot rank this model.
+      if (session.signal.aborted && results.length > 0) break;
+      const error = asSecateurError(thrown);
+      if (stage && error.code === 'unsupported') {
+        session.note(`Note: ${error.message} The method ${method} is left out.`);
+        leftOut.push(error);
+        continue;
+      }
+      failure = error;
+      break;
     }
   }
-  const complete = results.length === options.method.length && results.every((r) => r.complete);
+  if (results.length === 0) throw failure ?? leftOut[0];
+  if (failure && !out) throw failure;
+  const complete = results.length + leftOut.length === options.method.length && results.every((r) => r.complete);
   const report: Ranks | RanksByMethod =
     options.method.length === 1
       ? results[0]
@@ -181,6 +193,8 @@ async function rank(session: Session, modelArgument: string, options: RankOption
     results.flatMap((r) => r.warnings),
     options.json,
   );
+  if (failure)
+    throw new SecateurError(failure.code, failure.message, `${failure.hint} What other methods computed is in ${out}.`);
   if (!complete) {
     const kept = out
       ? `What was computed is in ${out}; --resume ${out} goes on from it.`
@@ -189,7 +203,7 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   }
   print(options.json, report, () => {
     const parts = results.map((r) => describe(r, options.method.length > 1));
-    if ('agreement' in report && report.agreement) parts.push(describeAgreement(report.agreement));
+    if ('agreement' in report && report.agreement?.length) parts.push(describeAgreement(report.agreement));
     parts.push(
       out
         ? `Wrote ${out} in ${duration(performance.now() - started)}.`

@@ -80,6 +80,19 @@ test('rank by gradients', async () => {
   expect(text.stdout).toContain('exact over 10 answers');
 });
 
+test('a method that cannot rank the model does not cost the ranks of the others', async () => {
+  const out = join(folder, 'others.ranks.json');
+  const rank = ['rank', model, ...calib, '--samples', '20', '--group', '*#blocks'];
+  const some = await secateur(...rank, '--method', 'magnitude,activation', '--out', out, '--json');
+  expect([some.code, sentence(some)]).toEqual([0, '']);
+  expect(some.stderr).toMatch(/whole blocks.*The method magnitude is left out/);
+  const { methods } = JSON.parse(readFileSync(out, 'utf8')) as RanksByMethod;
+  expect(methods.map((m) => [m.method, m.complete])).toEqual([['activation', true]]);
+  const none = await secateur(...rank, '--method', 'magnitude,magnitude-l2');
+  expect([none.code, none.stdout]).toEqual([2, '']);
+  expect(sentence(none)).toMatch(/whole blocks/);
+});
+
 test('rank by second moments', async () => {
   const rank = ['rank', model, ...calib, '--samples', '40', '--group', 'block3/conv*'];
   const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'wanda,obs');
