@@ -1,4 +1,4 @@
-import type { Allocation, MetricName, Plan, TargetKind } from '../src/formats.ts';
+import type { Allocation, MetricName, TargetKind } from '../src/formats.ts';
 import type { KeepByGroup, Measured, Progress, ViewState } from '../src/protocol.ts';
 import { pruneCommand, suggestName } from './logic/cli.ts';
 import { predictBytes, predictCost, type Cost } from './logic/cost.ts';
@@ -8,6 +8,7 @@ import { memo } from './logic/memo.ts';
 import { method } from './logic/words.ts';
 import { wireError } from './rpc.ts';
 import type { Run, Session } from './session.ts';
+import { shownPlan } from './shown-plan.ts';
 import { inspection, shownRanks, type AppState, type Store } from './state.ts';
 
 /** How long the cut must rest before its metric is measured. */
@@ -333,35 +334,10 @@ export class Pruning {
 
   // Exporting
 
-  /** What a prune executes: exactly the keep-sets that are shown. */
-  plan(): Plan | null {
-    const { state } = this.store;
-    const model = inspection(state);
-    const { view } = state;
-    if (!model || !view.keep) return null;
-    const ranks = shownRanks(state)?.ranks;
-    const groups = Object.entries(view.keep).map(([id, keep]) => ({
-      id,
-      keep,
-      ...(view.frozen.includes(id) ? { frozen: true } : {}),
-    }));
-    const { path, sha256, bytes } = model.model;
-    return {
-      format: 'secateur-plan/1',
-      model: { path, sha256, bytes },
-      groups,
-      target: view.manual ? { kind: 'manual' } : view.target,
-      allocation: view.manual ? 'manual' : (view.allocation ?? 'global'),
-      minKeep: view.minKeep,
-      roundTo: view.roundTo,
-      from: ranks ? { method: ranks.method, metric: ranks.metric, seed: ranks.seed, data: ranks.data } : null,
-    };
-  }
-
   /** Asks where to, prunes, checks and reports. */
   async pruneAndExport(): Promise<void> {
     const { state } = this.store;
-    const plan = this.plan();
+    const plan = shownPlan(state);
     if (!plan || !state.view.data || this.pruning || state.host.status !== 'ready') return;
     const run = (this.pruning = this.session.begin('prune', 'pruning'));
     this.store.set({ pruneError: null });

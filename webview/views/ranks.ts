@@ -1,8 +1,8 @@
-import type { Ranks } from '../../src/formats.ts';
 import type { View } from '../app.ts';
 import { BarChart } from '../charts/bars.ts';
 import { HeatStrip } from '../charts/heat-strip.ts';
-import { count, metricValue, number, plural, seconds } from '../logic/format.ts';
+import { count, metricValue, number } from '../logic/format.ts';
+import { provenance } from '../logic/provenance.ts';
 import { ERRORS, hasNoSignal, sortUnits, splitName, whiskersOf, Z95 } from '../logic/units.ts';
 import { kindName, method, metricLabel } from '../logic/words.ts';
 import type { Ranking } from '../ranking.ts';
@@ -299,18 +299,4 @@ export class RanksView implements View {
 function shownFor(state: AppState): ReturnType<typeof shownRanks> {
   if (state.view.rankScope !== 'layers') return shownRanks(state);
   return state.layerRanks && { ranks: state.layerRanks, stale: staleness(state, state.layerRanks) };
-}
-
-/** The run that made the ranks, so that every number can be traced. */
-function provenance(ranks: Ranks): string {
-  const evaluations = ranks.groups.reduce((sum, g) => sum + g.evaluations, 0);
-  const parts = [
-    `${method(ranks.method).label}${ranks.metric ? ` of ${metricLabel(ranks.metric)}` : ''}`,
-    ranks.layers ? plural(ranks.groups[0].size, 'layer') : plural(ranks.groups.length, 'group'),
-    `${ranks.data.path.split(/[\\/]/).pop()}, ${plural(ranks.data.samples, 'sample')}`,
-  ];
-  if (evaluations > 0) parts.push(plural(evaluations, 'evaluation'));
-  parts.push(seconds(ranks.seconds), `seed ${ranks.seed}`, ranks.device.toUpperCase());
-  if (!ranks.complete) parts.push('stopped before the end');
-  return parts.join(' · ');
 }
