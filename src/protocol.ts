@@ -45,8 +45,10 @@ export interface DataSpec {
   /** Constant inputs, by name. */
   constants?: Record<string, number>;
   output?: string;
-  /** Label column of a CSV file. */
+  /** Label column of a CSV file, or field of a .jsonl file. */
   label?: string;
+  /** Tokens of a sample of text; undefined: as the model demands, or at most 128. */
+  sequence?: number;
 }
 
 export interface DataSummary {
@@ -219,6 +221,8 @@ export type FeatureControls = Pick<
   FeaturesParams,
   'method' | 'sample' | 'input' | 'kind' | 'patch' | 'baseline' | 'select' | 'spread'
 > & {
+  /** Every sample by itself, by a selector network. */
+  each?: boolean;
   /** Compare with the model of the last prune. */
   against?: boolean;
 };

@@ -60,7 +60,7 @@ export class Explaining {
     const method = asked.method ?? 'qfit';
     return {
       method,
-      mode: asked.sample === undefined ? 'global' : 'local',
+      mode: asked.sample === undefined && !asked.each ? 'global' : 'local',
       sample: asked.sample,
       input: asked.input,
       kind: asked.kind,
@@ -70,7 +70,7 @@ export class Explaining {
       metric: method === 'shapley' ? (view.metric ?? undefined) : undefined,
       select: asked.select,
       spread: asked.select === undefined ? undefined : asked.spread,
-      against: asked.against && report ? report.output : undefined,
+      against: asked.against && report && !asked.each ? report.output : undefined,
       seed: view.data?.seed ?? 0,
       device: view.device,
     };

@@ -124,6 +124,13 @@ export function featuresOf(scene, model, data) {
     picture: ring(size),
   };
   if (scene === 'rows') found.selected = { spread: 0.5, indices: [6, 21, 9, 18, 3, 24] };
+  if (scene === 'each') {
+    found.mode = 'local';
+    found.local = Array.from({ length: 20 }, (_, sample) => ({
+      sample,
+      importance: shares(values.length, (i) => values[(i + sample) % values.length]),
+    }));
+  }
   if (scene === 'compared') {
     const moved = scores(
       shares(values.length, (i) => values[(i + 2) % values.length]),

@@ -83,7 +83,7 @@ const scenes = [
     },
   ],
   ['features-empty', { view: { view: 'features' } }],
-  ...['patches', 'columns', 'shapley', 'tokens', 'rows', 'pixels', 'compared'].map((features) => [
+  ...['patches', 'columns', 'shapley', 'tokens', 'rows', 'pixels', 'compared', 'each'].map((features) => [
     `features-${features}`,
     { features, view: { view: 'features' } },
   ]),

@@ -56,21 +56,29 @@ export class FeaturesView implements View {
   private readonly text: TokenText;
   private readonly inOrder: ReturnType<typeof checkbox>;
   private readonly results: HTMLElement;
+  private readonly local: ReturnType<typeof textField>;
+  private readonly localWords: HTMLElement;
   private ordered = false;
+  /** The sample that is shown, of an explanation of each; null: their mean. */
+  private shownSample: number | null = null;
 
   constructor(session: Session, explaining: Explaining) {
     this.session = session;
     this.explaining = explaining;
     const controls = (patch: Partial<FeatureControls>): void =>
       session.store.setView({ features: { ...session.store.state.view.features, ...patch } });
-    this.scope = dropdown('Which samples', (v) => controls({ sample: v === 'one' ? 0 : undefined }));
+    this.scope = dropdown('Which samples', (v) =>
+      controls({ sample: v === 'one' ? 0 : undefined, each: v === 'each' }),
+    );
     this.sample = textField({ label: 'Number of the sample', numeric: true, className: 'short' }, (v) => {
       const number = Number(v);
       if (Number.isInteger(number) && number >= 0) controls({ sample: number });
       else this.drawControls(session.store.state);
     });
     this.sampleWords = h('span', { class: 'words' }, this.sample.element);
-    this.method = dropdown('Method', (v) => controls({ method: v as Features['method'] }));
+    this.method = dropdown('Method', (v) =>
+      controls({ method: v as Features['method'], ...(v === 'shapley' ? { each: false } : {}) }),
+    );
     this.input = dropdown('Input', (v) => controls({ input: v, kind: undefined }));
     this.inputWords = h('span', { class: 'words' }, 'of', this.input.element);
     this.kind = dropdown('Features', (v) => controls({ kind: v === '' ? undefined : (v as FeatureKind) }));
@@ -102,6 +110,12 @@ export class FeaturesView implements View {
       this.ordered = on;
       this.drawResults(session.store.state);
     });
+    this.local = textField({ label: 'Sample to show', numeric: true, className: 'short', placeholder: 'mean' }, (v) => {
+      const number = Number(v);
+      this.shownSample = v.trim() !== '' && Number.isInteger(number) && number >= 0 ? number : null;
+      this.drawResults(session.store.state);
+    });
+    this.localWords = h('span', { class: 'words' }, 'Show sample', this.local.element);
     const charts = h('div', { class: 'feature-charts' }, this.map.element, this.bars.element);
     this.results = h('section', { class: 'results' }, this.head, this.text.element, charts);
     this.element = h(
@@ -142,10 +156,16 @@ export class FeaturesView implements View {
     const samples = state.data.status === 'ready' ? state.data.value.samples : null;
     this.scope.set(
       [
-        { value: 'all', label: 'all samples' },
-        { value: 'one', label: 'sample number' },
+        { value: 'all', label: 'all samples', title: 'One importance for all samples together' },
+        { value: 'one', label: 'sample number', title: 'What the answer to one sample rests on' },
+        {
+          value: 'each',
+          label: 'each sample',
+          title: 'Every sample by itself, by a small network that is trained for it (Q-FIT)',
+          disabled: asked.method === 'shapley',
+        },
       ],
-      asked.sample === undefined ? 'all' : 'one',
+      asked.sample !== undefined ? 'one' : asked.each ? 'each' : 'all',
     );
     show(this.sampleWords, asked.sample !== undefined);
     this.sample.set(String(asked.sample ?? 0));
@@ -181,7 +201,7 @@ export class FeaturesView implements View {
     );
     show(this.selectWords, asked.kind === 'rows' || asked.kind === 'patches' || asked.kind === 'pixels');
     this.select.set(asked.select === undefined ? '' : String(asked.select));
-    show(this.against.element, state.report !== null);
+    show(this.against.element, state.report !== null && !asked.each);
     this.against.set(asked.against === true);
     const running = state.job?.method === 'features';
     const why = state.engineDied
@@ -238,7 +258,8 @@ export class FeaturesView implements View {
     this.drawBars(scores, method, null, 'Importance of features so far');
   }
 
-  private drawFinal(found: Features): void {
+  private drawFinal(all: Features): void {
+    const found = this.ofShownSample(all);
     const { kind, method, grid, picture, tokens } = found;
     const [one, many] = FEATURE_WORDS[kind];
     const n = found.features.length;
@@ -248,6 +269,7 @@ export class FeaturesView implements View {
       h('h2', { text: `${METHODS[method].label} of ${many}` }),
       h('p', { class: 'muted', text: facts.join(' · ') }),
       this.inOrder.element,
+      found.local ? this.localWords : null,
     );
     if (found.comparison) this.head.append(h('p', { class: 'comparison-line', text: comparisonText(found) }));
     this.inOrder.set(this.ordered);
@@ -261,6 +283,15 @@ export class FeaturesView implements View {
     const named = tokens ? found.features.map((f, i) => ({ ...f, name: `${tokens[i]} (${i})` })) : found.features;
     if (tokens) this.text.set(tokens, named, method);
     this.drawBars(named, method, found, label);
+  }
+
+  /** An explanation of each sample, as that of the one that is looked at: without deviations, which are of the mean. */
+  private ofShownSample(found: Features): Features {
+    const one = found.local?.find((l) => l.sample === this.shownSample);
+    this.local.set(one ? String(one.sample) : '');
+    if (!one) return found;
+    const features = found.features.map((f, i) => ({ ...f, importance: one.importance[i], sd: null }));
+    return { ...found, features, picture: undefined };
   }
 
   private drawBars(
