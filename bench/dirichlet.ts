@@ -4,7 +4,7 @@
  * and spread), and how many useful units end below one of them. Useful is a unit whose removal alone costs more than a
  * hundredth of what the most useful one costs.
  */
-import { openGateLoss } from '../src/evaluation/coalitions/index.ts';
+import { openGateLoss } from '../src/evaluation/gradients/index.ts';
 import { openDataset } from '../src/evaluation/data/index.ts';
 import { readOutput } from '../src/evaluation/metrics/index.ts';
 import type { GateLoss } from '../src/evaluation/types.ts';

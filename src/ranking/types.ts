@@ -33,7 +33,7 @@ export interface RankContext {
   group: Group;
   /** Its game; see openGame in evaluation/coalitions. */
   game?: CoalitionGame;
-  /** The loss as a function of its gates; see openGateLoss in evaluation/coalitions. */
+  /** The loss as a function of its gates; see openGateLoss in evaluation/gradients. */
   loss?: GateLoss;
   activations?: ActivationSource;
   gradients?: GradientSource;

@@ -1,5 +1,6 @@
 /** What ranking methods draw on, opened for one group at a time. */
-import { cachedGame, openGame, openGateLoss } from '../../evaluation/coalitions/index.ts';
+import { cachedGame, openGame } from '../../evaluation/coalitions/index.ts';
+import { openGateLoss } from '../../evaluation/gradients/index.ts';
 import { ActivationRuns, MomentRuns } from '../../evaluation/moments/index.ts';
 import type { MetricName, Ranks } from '../../formats.ts';
 import type { RankContext, RankMethod } from '../../ranking/types.ts';

@@ -13,7 +13,7 @@ import { batchRows, readingsOf, type Reference, referenceOutputs, sampleMeasure 
 import type { OutputReading } from '../types.ts';
 import { cutAtGates } from './cut.ts';
 import { keepOutputs } from '../../graph/outputs.ts';
-import { addGateGradients, type GradientSuffix } from './gate-gradients.ts';
+import { addMaskGradients, type GradientSuffix } from './mask-gradients.ts';
 import { crossingProblem, instrument, type Instrumented, productsAtCut } from './instrument.ts';
 import { appendMetric, canExpress, targetOf, rowLayout } from './metric-graph.ts';
 import { cutRaw } from './raw-cut.ts';
@@ -231,7 +231,7 @@ async function openRows(
 /** The suffix with gradients, or a note that says which op has none. */
 function gradientSuffix(parts: Instrumented, info: EvaluatorInfo): GradientSuffix | undefined {
   try {
-    return addGateGradients(parts);
+    return addMaskGradients(parts);
   } catch (thrown) {
     if (!(thrown instanceof SecateurError && thrown.code === 'unsupported')) throw thrown;
     info.notes.push(thrown.message);

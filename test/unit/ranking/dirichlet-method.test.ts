@@ -1,6 +1,6 @@
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openGateLoss, type OpenGateLoss } from '../../../src/evaluation/coalitions/index.ts';
+import { openGateLoss, type OpenGateLoss } from '../../../src/evaluation/gradients/index.ts';
 import { openDataset, type Dataset } from '../../../src/evaluation/data/index.ts';
 import { readOutput } from '../../../src/evaluation/metrics/index.ts';
 import type { GateLoss } from '../../../src/evaluation/types.ts';

@@ -7,11 +7,11 @@ import { createSession, type Session } from '../../runtime/session.ts';
 import { gateModel } from '../../units/gating.ts';
 import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
-import { openSampleLoss, type SampleLoss, type SampleLossOptions } from '../gradients/sample-loss.ts';
+import { openSampleLoss, type SampleLoss, type SampleLossOptions } from './sample-loss.ts';
 import type { LossBatch } from '../types.ts';
 import { dropUnusedInputs, setOutputs, keepOutputs } from '../../graph/outputs.ts';
-import { GraphBuilder } from './graph-builder.ts';
-import type { Range } from './sums.ts';
+import { GraphBuilder } from '../coalitions/graph-builder.ts';
+import type { Range } from '../coalitions/sums.ts';
 
 const WEIGHTS = 'secateur_weights';
 

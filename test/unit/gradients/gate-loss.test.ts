@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { gradientRules } from '../../../src/autodiff/rules/index.ts';
 import type { GradientRule } from '../../../src/autodiff/rules/rule.ts';
-import { openGateLoss, type OpenGateLoss } from '../../../src/evaluation/coalitions/index.ts';
+import { openGateLoss, type OpenGateLoss } from '../../../src/evaluation/gradients/index.ts';
 import { openEvaluator } from '../../../src/evaluation/coalitions/open.ts';
 import type { Dataset } from '../../../src/evaluation/data/dataset.ts';
 import type { MetricName } from '../../../src/formats.ts';
@@ -21,7 +21,7 @@ import {
   residual,
   tokens,
   type TestModel,
-} from './models.ts';
+} from '../coalitions/models.ts';
 
 const SAMPLES = 12;
 

@@ -19,7 +19,7 @@ export interface GradientSuffix {
  * gates are included: their product with the contributions is differentiated as any other.
  * @throws SecateurError 'unsupported' naming the node, where an op of the suffix has no gradient rule
  */
-export function addGateGradients({ suffix, masks, result }: Instrumented): GradientSuffix {
+export function addMaskGradients({ suffix, masks, result }: Instrumented): GradientSuffix {
   const { model } = cloneModel(suffix);
   const { graph } = model;
   const rows = outputNamed(graph, result);

@@ -3,13 +3,13 @@ import type { MetricName } from '../../formats.ts';
 import { Rng } from '../../math/random.ts';
 import type { Structure } from '../../units/types.ts';
 import type { Dataset } from '../data/dataset.ts';
-import type { LossKind } from '../gradients/loss-terms.ts';
+import type { LossKind } from './loss-terms.ts';
 import { batchRows } from '../metrics/index.ts';
 import type { GateLoss, LossBatch } from '../types.ts';
-import { openEvaluator, type EvaluatorInfo, type EvaluatorOptions } from './open.ts';
-import { oneByOne } from './samples.ts';
-import { Serial } from './serial.ts';
-import type { MaskEvaluator, Range } from './sums.ts';
+import { openEvaluator, type EvaluatorInfo, type EvaluatorOptions } from '../coalitions/open.ts';
+import { oneByOne } from '../coalitions/samples.ts';
+import { Serial } from '../coalitions/serial.ts';
+import type { MaskEvaluator, Range } from '../coalitions/sums.ts';
 import { tryWholeGateLoss, type WholeGateLoss } from './whole-gate-loss.ts';
 
 /** A gate loss that holds sessions and memory until it is closed. */
