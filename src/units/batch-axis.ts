@@ -4,7 +4,8 @@ import { opsetVersion, type Dim, type Graph, type Model, type Node, type Value }
 import { inferShapes, type ShapeInfo } from '../graph/shapes/index.ts';
 import { DataType } from '../onnx/data-type.ts';
 import { Tensor } from '../onnx/tensor.ts';
-import { FREE, RULES, type BatchState, type SizeEntry } from './batch-rules/index.ts';
+import { FREE, ruleFor, type BatchState, type SizeEntry } from './batch-rules/index.ts';
+import { SIZE_OPS, sizeArithmetic } from './batch-rules/sizes.ts';
 
 export type { BatchState } from './batch-rules/index.ts';
 
@@ -134,15 +135,15 @@ function follow(
     if (kinds.has('mixed')) all(reads.map(state).find((s) => s.kind === 'mixed')!);
     else if (
       SIZE_OPS.has(node.op) &&
-      (measures || !kinds.has('rows')) &&
+      (measures || !ROW_KINDS.some((k) => kinds.has(k))) &&
       reads.some((v) => measures || states.get(v)?.kind === 'sizes')
     ) {
-      const entries = sizeArithmetic(node, contents, state, dims);
+      const entries = sizeArithmetic(node, { contents, state, dims });
       // What is computed of known numbers alone is a constant, even where its contents are lost (a cast to float).
       const constant = entries === null && !measures && reads.every((v) => state(v).kind === 'free');
       all(constant ? FREE : { kind: 'sizes', entries });
-    } else if (kinds.has('rows') || kinds.has('sizes')) {
-      const rule = node.subgraphs.length ? undefined : RULES.get(node.op);
+    } else if (kinds.has('sizes') || ROW_KINDS.some((k) => kinds.has(k))) {
+      const rule = node.subgraphs.length ? undefined : ruleFor(node.op, kinds);
       if (!rule) {
         all({ kind: 'mixed', reason: 'the operator is not understood' });
         continue;
@@ -155,6 +156,7 @@ function follow(
         opset: opsetVersion(model),
         state: (i) => state(node.inputs[i]),
         sizes: (i) => contents(node.inputs[i]),
+        range: (i) => (state(node.inputs[i]).kind === 'free' ? rangeOf(node.inputs[i], contents) : undefined),
         rewrite: (i, values) => {
           const name = model.graph.freshName(`${node.name || node.opType}_shape`);
           node.setInput(i, model.graph.addInitializer(name, Tensor.fromInt64(name, [values.length], values)));
@@ -178,10 +180,42 @@ function follow(
   return { carried: reason === undefined, reason, state: (v) => states.get(v) ?? FREE, batch };
 }
 
+/** States in which an axis of the value grows with the number of rows. */
+const ROW_KINDS = ['rows', 'layers', 'numbers', 'positions'] as const;
+
 function explain(s: BatchState, node: Node): BatchState {
   if (s.kind !== 'mixed' || s.reason.startsWith('at ')) return s;
   return { kind: 'mixed', reason: `at ${node.name || node.opType} (${node.op}): ${s.reason}` };
 }
+
+const INTEGERS: ReadonlySet<number> = new Set([DataType.INT64, DataType.INT32]);
+
+/** Integers with more elements are not searched for their smallest and largest. */
+const MAX_SEARCHED = 1 << 16;
+
+/** Smallest and largest entry of integers, as far as they are known without running the graph. */
+function rangeOf(
+  v: Value | null | undefined,
+  contents: (v: Value | null | undefined) => SizeEntry[] | null,
+): [number, number] | undefined {
+  const tensor = v && constantTensor(v);
+  const entries =
+    contents(v) ??
+    (tensor && tensor.dataType === DataType.INT64 && tensor.elementCount <= MAX_SEARCHED ? tensor.toInts() : null);
+  if (entries?.length && entries.every((e): e is number => typeof e === 'number'))
+    return entries.reduce(([low, high], e) => [Math.min(low, e), Math.max(high, e)], [Infinity, -Infinity]);
+  const producer = v?.producer;
+  if (producer?.op === 'Range') {
+    const [start, limit, delta] = producer.inputs.map((i) => contents(i)?.[0]);
+    const known = typeof start === 'number' && typeof limit === 'number' && delta === 1;
+    return known ? [start, Math.max(start, limit - 1)] : undefined;
+  }
+  const integral = producer?.op !== 'Cast' || INTEGERS.has(producer.int('to', 0));
+  return producer && integral && KEEP_ENTRIES.has(producer.op) ? rangeOf(producer.inputs[0], contents) : undefined;
+}
+
+/** Entries of the output are entries of the first input. */
+const KEEP_ENTRIES = new Set('Identity Cast Unsqueeze Squeeze Reshape Flatten Transpose Expand Slice'.split(' '));
 
 /** Integer contents of a small constant. */
 function integers(v: Value, info: ShapeInfo): number[] | null {
@@ -191,87 +225,4 @@ function integers(v: Value, info: ShapeInfo): number[] | null {
   if (tensor) return tensor.elementCount <= 64 ? tensor.toInts() : null;
   const inferred = info.constant(v);
   return inferred?.every((e): e is number => typeof e === 'number') ? (inferred as number[]) : null;
-}
-
-const SIZE_OPS = new Set([
-  'Shape',
-  'Size',
-  'Gather',
-  'Slice',
-  'Concat',
-  'Unsqueeze',
-  'Squeeze',
-  'Cast',
-  'Identity',
-  'Mul',
-  'Add',
-  'Sub',
-  'Div',
-  'Reshape',
-]);
-
-/** Exact arithmetic on sizes, where rows × n is kept apart from plain numbers; null where the contents are lost. */
-function sizeArithmetic(
-  node: Node,
-  contents: (v: Value | null | undefined) => SizeEntry[] | null,
-  state: (v: Value | null | undefined) => BatchState,
-  dims: (v: Value | null | undefined) => readonly number[] | undefined,
-): SizeEntry[] | null {
-  const [a, b] = [contents(node.inputs[0]), contents(node.inputs[1])];
-  switch (node.op) {
-    case 'Shape': {
-      const shape = dims(node.inputs[0]);
-      const s = state(node.inputs[0]);
-      if (!shape) return null;
-      const entries = shape.map((d, i): SizeEntry => (s.kind === 'rows' && i === s.axis ? { rows: s.inner } : d));
-      const end = node.int('end');
-      return entries.slice(node.int('start', 0), end === undefined ? undefined : end);
-    }
-    case 'Size': {
-      const shape = dims(node.inputs[0]);
-      const s = state(node.inputs[0]);
-      if (!shape) return null;
-      const others = shape.filter((_, i) => s.kind !== 'rows' || i !== s.axis).reduce((p, d) => p * d, 1);
-      return [s.kind === 'rows' ? { rows: s.inner * others } : others];
-    }
-    case 'Gather':
-      return a && b && b.every((i) => typeof i === 'number') ? b.map((i) => a.at(i as number) ?? null) : null;
-    case 'Slice': {
-      const start = node.ints('starts')?.[0] ?? b?.[0];
-      const end = node.ints('ends')?.[0] ?? contents(node.inputs[2])?.[0];
-      const step = node.inputs[4] ? contents(node.inputs[4])?.[0] : 1;
-      return a && typeof start === 'number' && typeof end === 'number' && step === 1 ? a.slice(start, end) : null;
-    }
-    case 'Concat': {
-      const parts = node.inputs.map(contents);
-      return parts.every((p) => p !== null) ? (parts as SizeEntry[][]).flat() : null;
-    }
-    case 'Unsqueeze':
-    case 'Squeeze':
-    case 'Identity':
-    case 'Reshape':
-      return a;
-    case 'Cast': {
-      const to = node.int('to', 0);
-      return to === DataType.INT64 || to === DataType.INT32 ? a : null;
-    }
-    default: {
-      if (!a || !b || (a.length !== b.length && a.length !== 1 && b.length !== 1)) return null;
-      const length = Math.max(a.length, b.length);
-      return Array.from({ length }, (_, i) => combine(node.op, a[a.length === 1 ? 0 : i], b[b.length === 1 ? 0 : i]));
-    }
-  }
-}
-
-function combine(op: string, x: SizeEntry, y: SizeEntry): SizeEntry {
-  if (x === null || y === null) return null;
-  if (typeof x === 'number' && typeof y === 'number') {
-    return op === 'Mul' ? x * y : op === 'Add' ? x + y : op === 'Sub' ? x - y : y === 0 ? null : Math.trunc(x / y);
-  }
-  if (op === 'Mul') {
-    if (typeof x === 'number') return { rows: x * (y as { rows: number }).rows };
-    if (typeof y === 'number') return { rows: y * x.rows };
-  }
-  if (op === 'Div' && typeof x === 'object' && typeof y === 'number' && x.rows % y === 0) return { rows: x.rows / y };
-  return null;
 }

@@ -209,6 +209,8 @@ export function crossingProblem(gated: GatedModel, freed: FreedModel): string | 
     if (state.kind === 'mixed') return state.reason;
     if (state.kind === 'sizes' && (state.entries === null || state.entries.includes(null)))
       return `the sizes ${v.name} are not known`;
+    if (state.kind !== 'rows' && state.kind !== 'free' && state.kind !== 'sizes')
+      return `the samples in ${v.name} lie behind one another, or are numbered`;
     if (state.kind === 'rows' && !proof.dims(v)) return `the shape of ${v.name} is not known`;
   }
   return freed.model.graph.outputs.every((v) => proof.dims(v)) ? undefined : 'the shape of an output is not known';

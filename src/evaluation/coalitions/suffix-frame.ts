@@ -115,6 +115,7 @@ export class SuffixFrame {
     );
     let v = b.concat(parts, 0);
     if (proof.dims(like)?.length === 0) v = b.reshape(v, b.ints([], [0]));
-    return like.type?.elemType === DataType.INT32 ? b.cast(v, DataType.INT32) : v;
+    const elemType = like.type?.elemType ?? DataType.INT64;
+    return elemType === DataType.INT64 ? v : b.cast(v, elemType);
   }
 }

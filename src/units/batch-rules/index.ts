@@ -12,6 +12,8 @@ import {
   experts,
   batchNorm,
   meanVariance,
+  normalise,
+  trilu,
 } from './mixing.ts';
 import {
   transpose,
@@ -23,16 +25,19 @@ import {
   slice,
   gather,
   gatherElements,
+  gatherND,
   pad,
   resize,
   expand,
   constantOfShape,
+  range,
   tile,
   scatterElements,
   split,
 } from './moving.ts';
 import { quantised } from './quantised.ts';
-import { along, broadcast, firstAxis, mixed, type Rule } from './rule.ts';
+import { along, broadcast, firstAxis, mixed, type BatchState, type Rule } from './rule.ts';
+import { layersRule, numbersRule, positionsRule } from './views.ts';
 
 export { FREE, type BatchState, type SizeEntry } from './rule.ts';
 
@@ -40,7 +45,7 @@ const names = (text: string) => text.trim().split(/\s+/);
 const table = (rule: Rule, text: string): [string, Rule][] => names(text).map((name) => [name, rule]);
 
 /** Rules by `node.op`. An operator that is not here is not understood. */
-export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...table(
     broadcast,
     `Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu
@@ -63,7 +68,7 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...table(softmax, 'Softmax LogSoftmax Hardmax'),
   ...table(along(-1), 'LpNormalization'),
   ...table(
-    along(-1, true),
+    normalise,
     'LayerNormalization RMSNormalization SimplifiedLayerNormalization com.microsoft.SimplifiedLayerNormalization',
   ),
   // Scales per channel lie along `axis`; along the samples they could not be constant.
@@ -96,14 +101,25 @@ export const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['Slice', slice],
   ['Gather', gather],
   ['GatherElements', gatherElements],
+  ['GatherND', gatherND],
   ['ScatterElements', scatterElements],
   ['Pad', pad],
   ['Resize', resize],
   ['Upsample', resize],
   ['Expand', expand],
   ['ConstantOfShape', constantOfShape],
+  ['Range', range],
   ['Tile', tile],
   ['TopK', topK],
+  ['Trilu', trilu],
   ['CumSum', cumSum],
   ['Einsum', einsum],
 ]);
+
+/** The rule of an operator whose operands are of these kinds; undefined when it is not understood. */
+export function ruleFor(op: string, kinds: ReadonlySet<BatchState['kind']>): Rule | undefined {
+  const ordinary = RULES.get(op);
+  if (kinds.has('positions')) return positionsRule(op);
+  if (kinds.has('numbers')) return numbersRule(op, ordinary);
+  return kinds.has('layers') ? layersRule(op, ordinary) : ordinary;
+}

@@ -1,4 +1,4 @@
-import { along, firstAxis, mixed, rank, rows, rowsOf } from './rule.ts';
+import { along, firstAxis, mixed, rank, rows, rowsOf, settled } from './rule.ts';
 import type { Rule } from './rule.ts';
 import { axesOf } from './moving.ts';
 
@@ -56,9 +56,9 @@ export const reduce: Rule = (c) => {
 };
 
 export const arg: Rule = (c) => {
-  const s = rowsOf(c, 0)!;
+  const s = rowsOf(c, 0);
   const r = rank(c, 0);
-  if (r === undefined) return mixed('unknown rank');
+  if (!s || r === undefined) return mixed('unknown rank');
   let axis = c.node.int('axis', 0);
   if (axis < 0) axis += r;
   if (axis === s.axis) return mixed('it compares the samples');
@@ -77,6 +77,17 @@ export const cumSum: Rule = (c) => {
 export const softmax: Rule = (c) => (c.opset < 13 ? along(1, true)(c) : along(-1)(c));
 
 export const topK = along(-1);
+
+/** Normalises over `axis` and all that follow. */
+export const normalise = along(-1, true);
+
+/** Trilu works on the last two axes. */
+export const trilu: Rule = (c) => {
+  const s = rowsOf(c, 0);
+  const r = rank(c, 0);
+  if (!s || r === undefined || !settled(c, 1)) return mixed('its diagonal is unknown');
+  return s.axis < r - 2 ? rows(s.axis, s.inner) : mixed('it works along the samples');
+};
 
 export const recurrent: Rule = (c) => {
   const x = rowsOf(c, 0);
@@ -100,6 +111,7 @@ export const einsum: Rule = (c) => {
   const terms = left.split(',');
   for (const [i, term] of terms.entries()) {
     const s = rowsOf(c, i);
+    if (!s && c.state(i).kind !== 'free') return mixed('the batch size is used in arithmetic');
     if (!s) continue;
     if (letter && (term[s.axis] !== letter || inner !== s.inner))
       return mixed('operands hold the samples on different axes');

@@ -1,12 +1,12 @@
-import { FREE, along, mixed, rank, rows, rowsOf } from './rule.ts';
-import type { Rule, RuleContext } from './rule.ts';
+import { FREE, along, mixed, rank, rows, rowsOf, settled } from './rule.ts';
+import type { BatchState, Rule, RuleContext, SizeEntry } from './rule.ts';
 
 /** Ops that move, join, cut or repeat entries. */
 
 export const transpose: Rule = (c) => {
-  const s = rowsOf(c, 0)!;
+  const s = rowsOf(c, 0);
   const r = rank(c, 0);
-  if (r === undefined) return mixed('unknown rank');
+  if (!s || r === undefined) return mixed('unknown rank');
   const perm = c.node.ints(
     'perm',
     Array.from({ length: r }, (_, i) => r - 1 - i),
@@ -33,7 +33,7 @@ export const reshape: Rule = (c) => {
   const before = product(inDims.slice(0, s.axis));
   const perRow = s.inner * product(inDims.slice(s.axis + 1));
   const resolved = target.map((e, i) =>
-    e === 0 && copies ? (i === s.axis ? { rows: s.inner } : inDims[i]) : e === -1 ? null : e,
+    e === 0 && copies ? (i === s.axis ? { rows: s.inner } : (inDims[i] ?? null)) : e === -1 ? null : e,
   );
   let at = -1;
   let inner = 0;
@@ -63,7 +63,7 @@ export const reshape: Rule = (c) => {
     if (typeof e !== 'number') break;
     front *= e;
   }
-  if (at < 0) return mixed('the reshape does not keep the samples apart');
+  if (at < 0) return intoLayers(resolved, before, perRow);
   if (typeof resolved[at] === 'number') {
     // The fixed batch is written into the shape: leave it open.
     const contents = target.map((e, i) => {
@@ -78,10 +78,38 @@ export const reshape: Rule = (c) => {
   return rows(at, inner);
 };
 
+/** An axis that takes what lies in front of the samples, too. */
+function intoLayers(target: readonly SizeEntry[], before: number, perRow: number): BatchState {
+  const apart = mixed('the reshape does not keep the samples apart');
+  const at = target.findIndex((e) => typeof e !== 'number');
+  const others = target.filter((_, i) => i !== at);
+  if (at < 0 || !others.every((e): e is number => typeof e === 'number' && e > 0)) return apart;
+  const [outer, inner] = [before / product(others.slice(0, at)), perRow / product(others.slice(at))];
+  const e = target[at];
+  const fits = e === null || (e as { rows: number }).rows === outer * inner;
+  if (!fits || !Number.isInteger(outer) || !Number.isInteger(inner) || inner < 1) return apart;
+  return outer === 1 ? rows(at, inner) : { kind: 'layers', axis: at, outer, inner };
+}
+
+/** Layers of samples are parted again: the axis with the rows stands behind as many as there are layers. */
+export const reshapeLayers: Rule = (c) => {
+  const s = c.state(0);
+  const inDims = c.dims(c.node.inputs[0]);
+  const target = c.sizes(1);
+  if (s.kind !== 'layers' || !inDims || !target) return mixed('the target shape is unknown');
+  const copies = c.node.int('allowzero', 0) === 0;
+  const resolved = target.map((e, i): SizeEntry => {
+    if (e !== 0 || !copies) return e === -1 ? null : e;
+    return i === s.axis ? { rows: s.outer * s.inner } : (inDims[i] ?? null);
+  });
+  const before = s.outer * product(inDims.slice(0, s.axis));
+  return intoLayers(resolved, before, s.inner * product(inDims.slice(s.axis + 1)));
+};
+
 export const flatten: Rule = (c) => {
-  const s = rowsOf(c, 0)!;
+  const s = rowsOf(c, 0);
   const dims = c.dims(c.node.inputs[0]);
-  if (!dims) return mixed('unknown rank');
+  if (!s || !dims) return mixed('unknown rank');
   let axis = c.node.int('axis', 1);
   if (axis < 0) axis += dims.length;
   if (s.axis < axis) {
@@ -104,20 +132,20 @@ export function axesOf(c: RuleContext): number[] | undefined | null {
 }
 
 export const squeeze: Rule = (c) => {
-  const s = rowsOf(c, 0)!;
+  const s = rowsOf(c, 0);
   const dims = c.dims(c.node.inputs[0]);
   const given = axesOf(c);
-  if (!dims || given === null) return mixed('axes are unknown');
+  if (!s || !dims || given === null) return mixed('axes are unknown');
   const axes = given ? given.map((a) => (a < 0 ? a + dims.length : a)) : dims.flatMap((d, i) => (d === 1 ? [i] : []));
   if (axes.includes(s.axis)) return mixed('it drops the batch axis');
   return rows(s.axis - axes.filter((a) => a < s.axis).length, s.inner);
 };
 
 export const unsqueeze: Rule = (c) => {
-  const s = rowsOf(c, 0)!;
+  const s = rowsOf(c, 0);
   const r = rank(c, 0);
   const given = axesOf(c);
-  if (r === undefined || !given) return mixed('axes are unknown');
+  if (!s || r === undefined || !given) return mixed('axes are unknown');
   const axes = given.map((a) => (a < 0 ? a + r + given.length : a)).sort((a, b) => a - b);
   let axis = s.axis;
   for (const a of axes) if (a <= axis) axis++;
@@ -140,18 +168,16 @@ export const concat: Rule = (c) => {
 };
 
 export const slice: Rule = (c) => {
-  const s = rowsOf(c, 0)!;
+  const s = rowsOf(c, 0);
   const dims = c.dims(c.node.inputs[0]);
-  if (!dims) return mixed('unknown rank');
-  for (let i = 1; i < c.node.inputs.length; i++) {
-    if (c.node.inputs[i] && c.state(i).kind === 'mixed') return mixed('bounds depend on the samples');
-    if (c.node.inputs[i] && c.state(i).kind === 'rows') return mixed('bounds depend on the samples');
-  }
+  if (!s || !dims) return mixed('unknown rank');
   const numbers = (i: number) => c.sizes(i)?.map((e) => (typeof e === 'number' ? e : NaN));
   const starts = c.node.ints('starts') ?? numbers(1);
   const axes = c.node.ints('axes') ?? (c.node.inputs[3] ? numbers(3) : undefined) ?? starts?.map((_, i) => i);
   if (!axes || axes.some((a) => Number.isNaN(a))) return mixed('axes are unknown');
   const at = axes.map((a) => (a < 0 ? a + dims.length : a)).indexOf(s.axis);
+  for (let i = 1; i < c.node.inputs.length; i++)
+    if (!settled(c, i, (entry) => entry !== at)) return mixed('bounds depend on the samples');
   if (at < 0) return rows(s.axis, s.inner);
   // A slice that takes all of them.
   const end = c.node.ints('ends')?.[at] ?? c.sizes(2)?.[at];
@@ -188,13 +214,15 @@ export const pad: Rule = (c) => {
   const s = rowsOf(c, 0);
   const r = rank(c, 0);
   const pads = c.node.ints('pads') ?? c.sizes(1);
-  if (!s || r === undefined || !pads || c.node.inputs[3]) return mixed('pads are unknown');
+  if (!s || r === undefined || !pads || !settled(c, 1) || !settled(c, 2) || c.node.inputs[3])
+    return mixed('pads are unknown');
   return pads[s.axis] === 0 && pads[s.axis + r] === 0 ? rows(s.axis, s.inner) : mixed('it pads the samples');
 };
 
 export const resize: Rule = (c) => {
   const s = rowsOf(c, 0);
-  if (!s) return mixed('sizes depend on the samples');
+  if (!s || ![1, 2].every((i) => settled(c, i)) || !settled(c, 3, (i) => i !== (c.node.ints('axes') ? -1 : s.axis)))
+    return mixed('sizes depend on the samples');
   const axes = c.node.ints('axes');
   if (axes && !axes.includes(s.axis) && axes.every((a) => a >= 0)) return rows(s.axis, s.inner);
   const [i, o] = [c.dims(c.node.inputs[0]), c.dims(c.node.outputs[0])];
@@ -217,16 +245,29 @@ function scaleFor(from: number, to: number): number {
   return Math.floor(Math.fround(from * scale)) === to ? scale : Math.fround(scale * (1 + 2 ** -22));
 }
 
+/** The only entry that counts rows, or -1; undefined where there are several or where others may depend on them. */
+function countsRows(target: SizeEntry[], free: boolean): number | undefined {
+  if (!free && target.includes(null)) return undefined;
+  const found = target.flatMap((e, i) => (e !== null && typeof e === 'object' ? [i] : []));
+  return found.length > 1 ? undefined : (found[0] ?? -1);
+}
+
 export const expand: Rule = (c) => {
   const s = c.state(0);
   const dims = c.dims(c.node.inputs[0]);
   const target = c.sizes(1);
   if (!dims || !target) return mixed('the target shape is unknown');
   const outRank = Math.max(dims.length, target.length);
-  const at = target.findIndex((e) => e !== null && typeof e === 'object');
+  const at = countsRows(target, c.state(1).kind === 'free');
+  if (at === undefined) return mixed('the target shape is unknown');
   if (s.kind === 'free') {
     if (target.includes(null)) return mixed('the target shape is unknown');
-    return at < 0 ? FREE : rows(outRank - target.length + at, (target[at] as { rows: number }).rows);
+    if (at < 0) return FREE;
+    const axis = outRank - target.length + at;
+    const own = dims[axis - (outRank - dims.length)] ?? 1;
+    return own === 1
+      ? rows(axis, (target[at] as { rows: number }).rows)
+      : mixed('a constant operand differs along the samples');
   }
   if (s.kind !== 'rows') return mixed('the operand is not understood');
   const axis = outRank - dims.length + s.axis;
@@ -249,15 +290,48 @@ export const expand: Rule = (c) => {
 
 export const constantOfShape: Rule = (c) => {
   const target = c.sizes(0);
-  if (!target || target.includes(null)) return mixed('the shape is unknown');
-  const at = target.findIndex((e) => typeof e === 'object');
+  const at = target ? countsRows(target, false) : undefined;
+  if (!target || at === undefined) return mixed('the shape is unknown');
   return at < 0 ? FREE : rows(at, (target[at] as { rows: number }).rows);
 };
 
+/** Copies of a constant lie behind one another: as many per row as the repeats say. */
 export const tile: Rule = (c) => {
-  const s = rowsOf(c, 0);
+  const s = c.state(0);
+  const dims = c.dims(c.node.inputs[0]);
   const repeats = c.sizes(1);
-  return s && repeats?.[s.axis] === 1 ? rows(s.axis, s.inner) : mixed('it repeats samples');
+  const at = repeats ? countsRows(repeats, c.state(1).kind === 'free') : undefined;
+  if (!dims || !repeats || at === undefined || repeats.includes(null)) return mixed('the repeats are unknown');
+  if (s.kind === 'free') return at < 0 ? FREE : rows(at, (repeats[at] as { rows: number }).rows * dims[at]);
+  return s.kind === 'rows' && at < 0 && repeats[s.axis] === 1 ? rows(s.axis, s.inner) : mixed('it repeats samples');
+};
+
+/** Range over a number of rows: the numbers of the rows, or of their entries. */
+export const range: Rule = (c) => {
+  const [start, limit, delta] = [0, 1, 2].map((i) => c.sizes(i)?.[0]);
+  if (start !== 0 || delta !== 1 || limit === null || typeof limit !== 'object')
+    return mixed('its length depends on the batch size');
+  const inner = limit.rows;
+  return { kind: 'numbers', axis: 0, inner, step: inner, low: 0, high: inner - 1 };
+};
+
+/** Tuples of the samples look up a constant, or constant tuples look up the samples behind the axes that they index. */
+export const gatherND: Rule = (c) => {
+  const [data, indices] = [rowsOf(c, 0), rowsOf(c, 1)];
+  const [shape, ri] = [c.dims(c.node.inputs[1]), rank(c, 1)];
+  if (!shape || ri === undefined) return mixed('unknown rank');
+  const batchDims = c.node.int('batch_dims', 0);
+  if (data && indices)
+    return data.axis === indices.axis && data.axis < batchDims && data.inner === indices.inner
+      ? rows(data.axis, data.inner)
+      : mixed('data and indices both depend on the samples');
+  if (batchDims > 0 || c.node.inputs.some((_, i) => !rowsOf(c, i) && c.state(i).kind !== 'free'))
+    return mixed('it picks samples');
+  const components = shape[ri - 1];
+  if (indices) return indices.axis < ri - 1 ? rows(indices.axis, indices.inner) : mixed('a tuple spans samples');
+  return data && data.axis >= components
+    ? rows(ri - 1 + data.axis - components, data.inner)
+    : mixed('it picks samples');
 };
 
 /** Data, indices and updates hold the same samples, and positions are taken along another axis. */

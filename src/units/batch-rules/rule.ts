@@ -4,13 +4,22 @@ import type { Node, Value } from '../../graph/ir.ts';
  * How a value depends on the sample axis.
  * - `free`: the same for any samples (constants, and what is computed from them).
  * - `rows`: axis `axis` holds rows × `inner` entries, row-major, and every row depends on its own sample alone.
- * - `sizes`: integers computed from shapes only; `entries` as far as they are known.
+ * - `sizes`: integers (or truth values) computed from shapes only; `entries` as far as they are known.
+ * - `layers`: as `rows`, but axis `axis` holds `outer` × rows × `inner` entries: samples behind one another in each layer.
+ * - `numbers`: integers that tell rows apart. Axis `axis` holds rows × `inner` entries, every entry of row r being
+ *   r × `step` + c, where c depends on its place within the row alone and lies from `low` to `high`. Without `step`, some
+ *   function of r and that place.
+ * - `positions`: tuples along the last axis, as GatherND reads them. Axis `axis` holds rows × `inner` of them; the first
+ *   component is the number of the row, the others depend on its own sample alone.
  * - `mixed`: none of these could be shown.
  */
 export type BatchState =
   | { kind: 'free' }
   | { kind: 'rows'; axis: number; inner: number }
   | { kind: 'sizes'; entries: SizeEntry[] | null }
+  | { kind: 'layers'; axis: number; outer: number; inner: number }
+  | { kind: 'numbers'; axis: number; inner: number; step?: number; low: number; high: number }
+  | { kind: 'positions'; axis: number; inner: number }
   | { kind: 'mixed'; reason: string };
 
 /** A number, a multiple of the row count, or unknown. */
@@ -30,6 +39,8 @@ export interface RuleContext {
   dims(value: Value | null | undefined): readonly number[] | undefined;
   /** Integer contents of an input, as far as they are known. */
   sizes(input: number): SizeEntry[] | null;
+  /** Smallest and largest entry of integers that are the same for all samples, where they are known. */
+  range(input: number): [number, number] | undefined;
   /** Replaces a shape operand, because it holds the fixed batch. */
   rewrite(input: number, contents: number[]): void;
   /** Gives Resize scales in place of sizes. */
@@ -48,6 +59,19 @@ export const rank = (c: RuleContext, input: number) => c.dims(c.node.inputs[inpu
 export function rowsOf(c: RuleContext, input: number): { axis: number; inner: number } | undefined {
   const s = c.state(input);
   return s.kind === 'rows' ? s : undefined;
+}
+
+/** The axis of a value that grows with the rows, and how many entries it has per row. */
+export function rowsAlong(s: BatchState): { axis: number; count: number } | undefined {
+  if (s.kind === 'layers') return { axis: s.axis, count: s.outer * s.inner };
+  return 'axis' in s ? { axis: s.axis, count: s.inner } : undefined;
+}
+
+/** What is the same for any samples, or only says how many: then `needed` entries must be plain numbers. */
+export function settled(c: RuleContext, input: number, needed: (entry: number) => boolean = () => true): boolean {
+  if (!c.node.inputs[input] || c.state(input).kind === 'free') return true;
+  if (c.state(input).kind !== 'sizes') return false;
+  return c.sizes(input)?.every((e, i) => typeof e === 'number' || !needed(i)) ?? false;
 }
 
 /** Element-wise with broadcasting: row axes must line up, counted from the right. */
