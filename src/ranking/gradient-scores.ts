@@ -1,5 +1,5 @@
 import { SecateurError } from '../errors.ts';
-import type { GradientSubject } from '../evaluation/gradients/index.ts';
+import type { GradientSubject, LossKind } from '../evaluation/gradients/index.ts';
 import type { MethodName } from '../formats.ts';
 import type { RunningVector } from '../math/statistics.ts';
 import type { GateDerivatives, RankMethod } from './types.ts';
@@ -12,14 +12,17 @@ export interface GradientScores {
   label: string;
   description: string;
   subject: GradientSubject;
-  /** Which mean over samples, and what it is multiplied by. @throws SecateurError 'usage' where it means nothing */
+  /** @throws SecateurError 'unsupported' where the method means nothing for that loss */
+  check?(loss: LossKind): void;
+  /** Which mean over samples, and what it is multiplied by. */
   score(derivatives: GateDerivatives): { of: RunningVector; times: number };
   /** In a few words, where it is not evident which loss was differentiated, and how. */
   estimator?(derivatives: GateDerivatives): string | undefined;
 }
 
 /** A method whose scores are means over samples, with their standard errors. */
-export function gradientMethod({ name, label, description, subject, score, estimator }: GradientScores): RankMethod {
+export function gradientMethod(made: GradientScores): RankMethod {
+  const { name, label, description, subject, score, estimator } = made;
   return {
     name,
     label,
@@ -30,7 +33,9 @@ export function gradientMethod({ name, label, description, subject, score, estim
     async rank(context, _options, signal, onProgress) {
       const started = performance.now();
       const { group } = context;
-      const derivatives = await requireGradients(name, context).derivatives(group, subject, signal, (done, planned) =>
+      const source = requireGradients(name, context);
+      made.check?.(source.lossOf(subject));
+      const derivatives = await source.derivatives(group, subject, signal, (done, planned) =>
         onProgress?.({ evaluations: done, planned }),
       );
       const { of, times } = score(derivatives);

@@ -40,14 +40,14 @@ export const taylorSigned: RankMethod = gradientMethod({
   label: 'Taylor, signed',
   description: 'First-order estimate of what closing the unit costs; changes of opposite sign cancel over samples.',
   subject: 'task',
-  score({ loss, moments }) {
+  check(loss) {
     if (loss === 'projection')
       throw new SecateurError(
-        'usage',
+        'unsupported',
         'The signed first-order change needs a loss, and the data have no targets.',
         'Give labels or targets, or use taylor or taylor-squared.',
       );
-    return { of: moments.signed, times: -1 };
   },
+  score: ({ moments }) => ({ of: moments.signed, times: -1 }),
   estimator: standIn,
 });

@@ -15,6 +15,8 @@ export interface GateDerivatives {
 }
 
 export interface GradientSource {
+  /** What the derivatives are of. */
+  lossOf(subject: GradientSubject): LossKind;
   /**
    * @param onProgress told after every run of the backward pass, which all groups of a job share
    * @throws SecateurError 'unsupported' naming the operator that has no gradient rule; 'cancelled'

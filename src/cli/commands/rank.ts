@@ -125,10 +125,9 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   // Before hours of work, not after.
   const out = options.out ? checkJsonTarget(options.out, inputs) : null;
   const earlier = options.resume ? readRanks(options.resume) : [];
-  for (const method of options.resume ? options.method : []) {
-    if (!earlier.some((r) => r.method === method))
-      throw new SecateurError('usage', `${options.resume} has no ranks by ${method} to go on from.`);
-  }
+  // A run of several methods may have been cancelled before it came to the last ones.
+  if (options.resume && !earlier.some((r) => options.method.includes(r.method)))
+    throw new SecateurError('usage', `${options.resume} has no ranks by ${options.method.join(' or ')} to go on from.`);
   if (options.closing !== undefined && options.players !== 'layers')
     throw new SecateurError('usage', '--closing is for whole layers.', 'Add --players layers.');
   const layers = options.players === 'layers' ? { closing: options.closing ?? 1 } : undefined;
@@ -196,8 +195,11 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   if (failure)
     throw new SecateurError(failure.code, failure.message, `${failure.hint} What other methods computed is in ${out}.`);
   if (!complete) {
+    const what = results.some((r) => r.groups.length > 0)
+      ? 'What was computed'
+      : 'No group was finished: nothing but the settings';
     const kept = out
-      ? `What was computed is in ${out}; --resume ${out} goes on from it.`
+      ? `${what} is in ${out}; --resume ${out} goes on from it.`
       : 'Nothing was kept: there is no --out.';
     throw new SecateurError('cancelled', 'Ranking was cancelled.', kept);
   }

@@ -43,6 +43,11 @@ export class GradientPasses implements GradientSource {
     this.options = options;
   }
 
+  lossOf(subject: GradientSubject): LossKind {
+    const { search, reading } = this.options.data;
+    return chooseLoss(search, reading, subject).kind;
+  }
+
   async derivatives(
     group: Group,
     subject: GradientSubject,

@@ -103,6 +103,8 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
       if (outcome.complete) progress(1, 1, outcome.ranks);
     }
     if (!outcome?.complete) {
+      if (!outcome)
+        warnings.push(`Group '${group.id}' was not finished, and ${method.name} keeps nothing of a part of it.`);
       complete = false;
       state.unfinished.push(group.id);
       break;

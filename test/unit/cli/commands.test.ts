@@ -93,6 +93,17 @@ test('a method that cannot rank the model does not cost the ranks of the others'
   expect(sentence(none)).toMatch(/whole blocks/);
 });
 
+test('methods that an earlier run did not come to are ranked beside those that it did', async () => {
+  const out = join(folder, 'one.ranks.json');
+  const rank = ['rank', model, ...calib, '--samples', '20', '--group', 'block3/conv1'];
+  const one = await json<Ranks>(...rank, '--method', 'activation', '--out', out);
+  const { methods } = await json<RanksByMethod>(...rank, '--method', 'activation,random', '--resume', out);
+  expect(methods.map((m) => m.method)).toEqual(['activation', 'random']);
+  expect(methods[0].groups).toEqual(one.groups);
+  const other = await secateur(...rank, '--method', 'random', '--resume', out);
+  expect([other.code, sentence(other)]).toEqual([2, expect.stringContaining('has no ranks by random')]);
+});
+
 test('rank by second moments', async () => {
   const rank = ['rank', model, ...calib, '--samples', '40', '--group', 'block3/conv*'];
   const { methods, agreement } = await json<RanksByMethod>(...rank, '--method', 'wanda,obs');

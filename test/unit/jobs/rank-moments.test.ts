@@ -48,6 +48,22 @@ test.each(['wanda', 'obs'] as const)('%s leaves out a group that it can say noth
   expect(error.message).toContain("'first'");
 });
 
+test('obs that is cancelled says what it does not keep, and begins that group anew', async () => {
+  const abort = new AbortController();
+  const request = { model: writeModel('cancelled.onnx', true), data, method: 'obs', seed: 0, device } as const;
+  const cut = await run('rank', request, {
+    signal: abort.signal,
+    progress: ({ note }) => {
+      if (/group 2 of 2\): [1-9]\d* of/.test(note ?? '')) abort.abort();
+    },
+  });
+  expect([cut.complete, cut.groups.map((g) => g.size)]).toEqual([false, [4]]);
+  expect(cut.warnings.join(' ')).toMatch(/Group '\w+' was not finished, and obs keeps nothing of a part of it\./);
+  const [rest, whole] = [await run('rank', { ...request, resume: cut }), await run('rank', request)];
+  expect(rest.complete).toBe(true);
+  expect(rest.groups.map((g) => g.units)).toEqual(whole.groups.map((g) => g.units));
+});
+
 test('of a quarter of the first layer of the example, obs keeps more than magnitude does, also without a refit', async () => {
   const folder = join(example, '../lenet5');
   const [path, heldout] = [join(folder, 'model.onnx'), join(folder, 'heldout.npz')];

@@ -25,6 +25,7 @@ function source(rows: number[][] = ROWS, rest: Partial<GateDerivatives> = {}): G
   const asked: string[] = [];
   return {
     asked,
+    lossOf: () => rest.loss ?? 'cross-entropy',
     async derivatives(_group, subject, _signal, onProgress) {
       asked.push(subject);
       onProgress?.(1, 2);
@@ -76,7 +77,9 @@ describe('rankings by gradients', () => {
     expect((await scores('taylor', source(ROWS, { loss: 'own-answer' }))).estimator).toBe('own answers');
     const projections = source(ROWS, { loss: 'projection', draws: 4, exact: false });
     expect((await scores('taylor', projections)).estimator).toBe('random projections');
-    await expect(scores('taylor-signed', projections)).rejects.toMatchObject({ code: 'usage' });
+    const before = projections.asked.length;
+    await expect(scores('taylor-signed', projections)).rejects.toMatchObject({ code: 'unsupported' });
+    expect(projections.asked, 'no pass for nothing').toHaveLength(before);
   });
 
   it('refuse what is not finite, by the number of the unit', async () => {
