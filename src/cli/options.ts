@@ -120,6 +120,42 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
+/** Parses a number above 0. */
+export function numberAboveZero(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value) || value <= 0) {
+    throw new InvalidArgumentError('It must be a number above 0.');
+  }
+  return value;
+}
+
+/** Parses whole numbers above 0 with commas, in ascending order, each once. */
+export function wholeNumbers(text: string): number[] {
+  const parse = wholeNumber(1);
+  return [...new Set(text.split(',').map(parse))].sort((a, b) => a - b);
+}
+
+const BYTE_UNITS: Record<string, number> = {
+  '': 1,
+  b: 1,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+  tb: 1e12,
+  kib: 2 ** 10,
+  mib: 2 ** 20,
+  gib: 2 ** 30,
+  tib: 2 ** 40,
+};
+
+/** Parses a number of bytes above 0: `24GB`, `80 GiB`, `640e9`. */
+export function byteSize(text: string): number {
+  const match = /^([\d.]+(?:e[+-]?\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const value = match ? Number(match[1]) * BYTE_UNITS[match[2].toLowerCase()] : NaN;
+  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('It must be a size such as 24GB or 80GiB.');
+  return value;
+}
+
 /** Collects a repeated option. */
 export function collect(text: string, previous: string[] = []): string[] {
   return [...previous, text];

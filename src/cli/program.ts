@@ -4,6 +4,7 @@ import { addCompare } from './commands/compare.ts';
 import { addEvaluate } from './commands/evaluate.ts';
 import { addFeatures } from './commands/features.ts';
 import { addInspect } from './commands/inspect.ts';
+import { addPlanMoe } from './commands/plan-moe.ts';
 import { addPrune } from './commands/prune.ts';
 import { addRank } from './commands/rank.ts';
 
@@ -28,7 +29,7 @@ Examples:
 
 Exit codes: 0 success, 1 the job failed or was cancelled, 2 bad usage or bad input.`,
     );
-  for (const add of [addInspect, addEvaluate, addRank, addPrune, addFeatures, addCompare]) add(program);
+  for (const add of [addInspect, addEvaluate, addRank, addPrune, addFeatures, addCompare, addPlanMoe]) add(program);
   for (const command of program.commands) tellErrors(command, `secateur ${command.name()}`);
   tellErrors(program, 'secateur');
   return program;

@@ -109,6 +109,10 @@ export function print(json: boolean | undefined, value: unknown, text: () => str
 }
 
 /** Warnings of a report, for people on stderr; with --json they are in the object. */
-export function printWarnings(session: Session, warnings: readonly string[], json: boolean | undefined): void {
+export function printWarnings(
+  session: Pick<Session, 'note'>,
+  warnings: readonly string[],
+  json: boolean | undefined,
+): void {
   if (!json) for (const warning of new Set(warnings)) session.note(`Note: ${warning}`);
 }
