@@ -1,23 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import { featureLines, featureMarks, kindsOf, largestImportance } from '../../../webview/logic/features.ts';
+import { featureLines, featureBars, kindsOf, largestImportance } from '../../../webview/logic/features.ts';
 
 const score = (importance: number, sd: number | null = null) => ({ index: 0, name: 'x', importance, sd });
 
 describe('whiskers of features', () => {
   it('of shares reach one standard deviation, and never below nothing', () => {
-    const [mark] = featureMarks([score(0.1, 0.2)], 'qfit');
+    const [mark] = featureBars([score(0.1, 0.2)], 'qfit');
     expect(mark.low).toBe(0);
     expect(mark.high).toBeCloseTo(0.3, 12);
   });
 
   it('of Shapley values are 95 % intervals, also below zero', () => {
-    const [mark] = featureMarks([score(0.1, 0.2)], 'shapley');
+    const [mark] = featureBars([score(0.1, 0.2)], 'shapley');
     expect(mark.low).toBeCloseTo(0.1 - 1.96 * 0.2, 12);
     expect(mark.high).toBeCloseTo(0.1 + 1.96 * 0.2, 12);
   });
 
   it('are missing where there is no deviation', () => {
-    const [mark] = featureMarks([score(-1)], 'shapley');
+    const [mark] = featureBars([score(-1)], 'shapley');
     expect([mark.low, mark.high]).toEqual([-1, -1]);
     expect(featureLines(score(-1), 'shapley')).toEqual([['Shapley value', '−1']]);
     expect(featureLines(score(0.5, 0.25), 'qfit').map(([label]) => label)).toEqual(['share', 'standard deviation']);
