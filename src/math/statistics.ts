@@ -68,6 +68,20 @@ export function meanAndDeviation(values: ArrayLike<number>): { mean: number; dev
   return { mean, deviation: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : NaN };
 }
 
+/**
+ * How far the intervals mean ± reach·error are from all sharing a point: the highest lower end minus the lowest upper end;
+ * at most 0 where they do.
+ */
+export function intervalGap(means: ArrayLike<number>, errors: ArrayLike<number>, reach: number): number {
+  let highestLow = -Infinity;
+  let lowestHigh = Infinity;
+  for (let i = 0; i < means.length; i++) {
+    highestLow = Math.max(highestLow, means[i] - reach * errors[i]);
+    lowestHigh = Math.min(lowestHigh, means[i] + reach * errors[i]);
+  }
+  return highestLow - lowestHigh;
+}
+
 /** Largest minus smallest value; 0 for none. */
 export function spread(values: ArrayLike<number>): number {
   let low = Infinity;

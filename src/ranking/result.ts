@@ -1,6 +1,6 @@
 import type { GroupRanks } from '../formats.ts';
 import type { Group } from '../units/types.ts';
-import { Z95 } from '../math/statistics.ts';
+import { intervalGap, Z95 } from '../math/statistics.ts';
 import type { RankOutcome, RankProgress } from './types.ts';
 
 /** Differences of metric values below this share of them are rounding. */
@@ -64,15 +64,10 @@ export function finishedRanks(
  * @param magnitude size of the metric's values, which the rounding is relative to
  */
 export function noSignal(units: readonly { score: number; stderr?: number }[], magnitude = 0): boolean | undefined {
-  if (units.length < 2) return undefined;
-  let highestLow = -Infinity;
-  let lowestHigh = Infinity;
-  for (const { score, stderr } of units) {
-    if (stderr === undefined) return undefined;
-    highestLow = Math.max(highestLow, score - Z95 * stderr);
-    lowestHigh = Math.min(lowestHigh, score + Z95 * stderr);
-  }
-  return highestLow - lowestHigh <= ROUNDING * magnitude;
+  const errors = units.flatMap(({ stderr }) => stderr ?? []);
+  if (units.length < 2 || errors.length < units.length) return undefined;
+  const scores = units.map(({ score }) => score);
+  return intervalGap(scores, errors, Z95) <= ROUNDING * magnitude;
 }
 
 /** Seconds since `started` (a `performance.now()` reading), plus those of an earlier part of the run. */

@@ -1,6 +1,7 @@
 import { SecateurError } from '../../errors.ts';
 import type { GateLoss } from '../../evaluation/types.ts';
 import type { GroupRanks, SwitchForm, SwitchScaling } from '../../formats.ts';
+import { intervalGap } from '../../math/statistics.ts';
 import { requireFit, requireLoss, requireSeed } from '../require.ts';
 import { groupRanks, secondsSince } from '../result.ts';
 import type { RankMethod, RankOptions, RankState } from '../types.ts';
@@ -127,9 +128,7 @@ function pulledAlike({ mean, stderr }: SwitchProgress['pull'], loss: number): bo
   const n = mean.length;
   if (n < 2 || !stderr.every(Number.isFinite)) return undefined;
   const z = Math.sqrt(2 * Math.log(n / MISSED));
-  const highestLow = Math.max(...mean.map((m, i) => m - z * stderr[i]));
-  const lowestHigh = Math.min(...mean.map((m, i) => m + z * stderr[i]));
-  return highestLow - lowestHigh <= ROUNDING * Math.abs(loss);
+  return intervalGap(mean, stderr, z) <= ROUNDING * Math.abs(loss);
 }
 
 /** What the user chose, and defaults. @throws SecateurError 'usage' for the point form of a model without gradients */

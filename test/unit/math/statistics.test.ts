@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { RunningVector, meanAndDeviation, spread } from '../../../src/math/statistics.ts';
+import { RunningVector, intervalGap, meanAndDeviation, spread } from '../../../src/math/statistics.ts';
 
 describe('RunningVector', () => {
   it('gives mean and standard error per element', () => {
@@ -48,4 +48,10 @@ it('meanAndDeviation and spread handle short lists', () => {
   expect(meanAndDeviation([]).mean).toBeNaN();
   expect(spread([3, -1, 2])).toBe(4);
   expect(spread([])).toBe(0);
+});
+
+it('intervals share a point where the gap between their ends is not above 0', () => {
+  expect(intervalGap([0, 1], [0.5, 0.5], 1)).toBe(0);
+  expect(intervalGap([0, 1], [0.5, 0.5], 2)).toBe(-1);
+  expect(intervalGap([0, 1, 5], [1, 1, 1], 1)).toBe(3);
 });
