@@ -200,10 +200,11 @@ export class Emitter {
   reshape(v: Value, shape: Value | readonly number[]): Value {
     return this.op('Reshape', [v, isValue(shape) ? shape : this.ints(shape)]);
   }
-  /** Reshapes to the shape of another value. */
+  /** Reshapes to the shape of another value, which model files then state: the runtime may know its rank only. */
   reshapeLike(v: Value, like: Value): Value {
-    const made = this.reshape(v, this.shape(like));
-    return this.typedAs(made, like);
+    const made = this.typedAs(this.reshape(v, this.shape(like)), like);
+    made.declared = true;
+    return made;
   }
   /** Broadcasts to the shape of another value, of which it has no larger axis. */
   expandLike(v: Value, like: Value): Value {

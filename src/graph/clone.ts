@@ -57,6 +57,7 @@ class Cloner {
       original.type && { ...original.type, shape: original.type.shape && [...original.type.shape] },
     );
     copy.initializer = original.initializer && original.initializer.renamed(original.initializer.name);
+    copy.declared = original.declared;
     copy.proto = original.proto;
     this.values.set(original, copy);
     return copy;

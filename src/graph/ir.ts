@@ -51,6 +51,8 @@ export class Value {
   /** The graph whose scope it belongs to. */
   graph: Graph;
   readonly uses: Use[] = [];
+  /** Whether files state its type though it is neither input nor output: where runtimes infer less than is known. */
+  declared = false;
   /** The ValueInfoProto it was read from, if any (doc string, unknown fields). */
   proto?: unknown;
 

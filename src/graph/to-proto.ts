@@ -78,7 +78,7 @@ function graphToProto(graph: Graph, sink: TensorSink): GraphProto {
   return proto;
 }
 
-/** Entries that the file had, with types as they are now, for values that still exist. */
+/** Entries that the file had, with types as they are now, for values that still exist, and those to be declared. */
 function valueInfo(graph: Graph, base: GraphProto | FunctionProto | undefined): ValueInfoProto[] {
   const out: ValueInfoProto[] = [];
   const written = new Set<Value>([...graph.inputs, ...graph.outputs]);
@@ -94,7 +94,7 @@ function valueInfo(graph: Graph, base: GraphProto | FunctionProto | undefined): 
     if (entry.type || !info.type) out.push(entry);
   }
   for (const v of graph.values.values())
-    if (v.proto && !written.has(v) && v.type && !v.initializer) out.push(valueToProto(v));
+    if ((v.proto || v.declared) && !written.has(v) && v.type && !v.initializer) out.push(valueToProto(v));
   return out;
 }
 

@@ -1,4 +1,5 @@
 import type { Value } from '../../graph/ir.ts';
+import { DataType } from '../../onnx/data-type.ts';
 import { unary } from './pointwise.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
 
@@ -8,6 +9,33 @@ const positive = (c: RuleContext, x: Value) => c.greater(x, c.scalar(0, x));
 const sigmoid = (c: RuleContext, x: Value) => c.op('Sigmoid', [x]);
 const lessOne = (c: RuleContext, v: Value) => c.sub(c.scalar(1, v), v);
 const square = (c: RuleContext, v: Value) => c.mul(v, v);
+
+/** Every normal float32 above 0 times this is more than 1. */
+const STEEP = 3e38;
+
+/**
+ * By its output, so that the runtime may compute it together with what is in front of it. The gradient that a product
+ * with weights made is multiplied by 0 or 1, which takes less time than a choice: between convolutions the runtime keeps
+ * tensors in blocks of channels, and has no choice that takes them. The two differ where gradients are not finite, which
+ * those are in whole windows or rows.
+ */
+const relu: GradientRule = (c) => {
+  const [y, g] = [c.output(), c.grad()!];
+  if (c.elemTypeOf(y) !== DataType.FLOAT || !madeByWeights(g)) return c.give(0, c.keep(positive(c, y), g));
+  // min(1, max(0, αy))
+  const open = c.op('HardSigmoid', [y], { alpha: { float: STEEP }, beta: { float: 0 } });
+  c.give(0, c.mul(g, open));
+};
+
+/** Whether a convolution or a product of matrices made it, or a part of the sum that it is. */
+function madeByWeights(v: Value): boolean {
+  const node = v.producer;
+  if (node?.op === 'Add') return node.inputs.some((part) => madeByWeights(part!));
+  if (node?.op === 'Reshape') return madeByWeights(node.inputs[0]!);
+  return !!node && PRODUCTS.has(node.op);
+}
+
+const PRODUCTS: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', 'Gemm', 'MatMul']);
 
 /** g where x > 0, else g times what `slope` gives. */
 function kinked(slope: (c: RuleContext, x: Value, y: Value) => Value, above = 1): GradientRule {
@@ -76,8 +104,7 @@ function biased(slope: (c: RuleContext, x: Value) => Value): GradientRule {
 }
 
 export const activationRules: RuleTable = {
-  // By its output, so that the runtime may compute it together with what is in front of it.
-  Relu: (c) => c.give(0, c.keep(positive(c, c.output()), c.grad()!)),
+  Relu: relu,
   LeakyRelu: kinked((c, x) => c.scalar(c.node.float('alpha', 0.01), x)),
   PRelu: prelu,
   ThresholdedRelu: (c) => {

@@ -1,3 +1,4 @@
+import { isConstantOnly } from '../../graph/edit.ts';
 import type { Value } from '../../graph/ir.ts';
 import type { Emitter } from '../emit.ts';
 import type { GradientRule, RuleContext, RuleTable } from './rule.ts';
@@ -111,6 +112,20 @@ function firstElements(c: RuleContext, v: Value, sizes: readonly number[]): Valu
   return c.slice(v, starts, sizes, spatialAxes(c, v));
 }
 
+/**
+ * Where the last that happened to g was that a constant multiplied each channel (a normalisation with stored statistics):
+ * what it multiplied, and the kernel times these constants, which the runtime computes once and for all.
+ */
+function intoKernel(c: RuleContext, g: Value, w: Value): [from: Value, kernel: Value] {
+  const [from, factors] = g.producer?.op === 'Mul' ? g.producer.inputs : [];
+  if (!from || !factors || !isConstantOnly(factors) || !isConstantOnly(w)) return [g, w];
+  const [channels, ...others] = factors.staticShape ?? [];
+  const rank = c.rankOf(w);
+  const perChannel = channels === c.dimOf(w, 0) && others.length === rank - 2 && others.every((d) => d === 1);
+  if (!perChannel || c.shapeOf(from)?.length !== rank) return [g, w];
+  return [from, c.mul(w, c.unsqueeze(factors, [rank - 1]))];
+}
+
 /** Sum over everything but the channels. */
 function biasGradient(c: RuleContext, g: Value): Value {
   return c.reduceSum(g, [0, ...spatialAxes(c, g)], false);
@@ -121,7 +136,10 @@ const conv: GradientRule = (c) => {
   const group = c.node.int('group', 1);
   const dims = weightDims(c, w);
   const window = windowOf(c, dims.slice(2), x);
-  if (c.needs(0)) c.give(0, spread(c, g, w, window, group, x));
+  if (c.needs(0)) {
+    const [from, kernel] = c.needs(1) || c.needs(2) ? [g, w] : intoKernel(c, g, w);
+    c.give(0, spread(c, from, kernel, window, group, x));
+  }
   if (c.needs(1)) c.give(1, kernelGradient(c, x, g, window, group, dims));
   if (c.needs(2)) c.give(2, biasGradient(c, g));
 };

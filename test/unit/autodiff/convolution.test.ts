@@ -1,7 +1,9 @@
+import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
-import type { Dim } from '../../../src/graph/ir.ts';
+import { addVectorJacobianProducts } from '../../../src/autodiff/gradient.ts';
+import type { Dim, Value } from '../../../src/graph/ir.ts';
 import { builder, type Attrs } from '../../support/build.ts';
-import { checkGradient } from '../../support/gradients.ts';
+import { checkGradient, runValues } from '../../support/gradients.ts';
 
 /** Linear in each operand: differences are good to float32. */
 const tolerance = 2e-3;
@@ -186,6 +188,63 @@ describe('ConvTranspose', () => {
     { title: 'opset 7', x: ['N', 16, 3, 4], w: [16, 16, 3, 3], attrs: { strides: [2, 2] }, opset: 7 },
   ];
   it.each(cases)('$title', (given) => check('ConvTranspose', given));
+});
+
+describe('Conv in front of a normalisation with stored statistics', () => {
+  const cases: Case[] = [
+    { title: 'stride 1', x: ['N', 8, 5, 5], w: [8, 8, 3, 3], attrs: { pads: [1, 1, 1, 1] } },
+    { title: 'a stride', x: ['N', 3, 6, 6], w: [4, 3, 3, 3], attrs: { strides: [2, 2], pads: [1, 1, 1, 1] } },
+    { title: 'groups', x: ['N', 4, 5, 5], w: [6, 2, 3, 3], attrs: { group: 2, pads: [1, 1, 1, 1] } },
+    { title: 'one axis', x: ['N', 3, 7], w: [4, 3, 3], attrs: { pads: [1, 1] } },
+    { title: 'opset 9', x: ['N', 3, 5, 5], w: [4, 3, 3, 3], opset: 9 },
+  ];
+  const build = ({ x: shape, w: dims, attrs = {}, opset }: Case) => {
+    const b = builder({ opset });
+    const [x, w] = [b.input('x', shape), b.weight(dims)];
+    const [scale, shift, mean] = [b.weight([dims[0]]), b.weight([dims[0]]), b.weight([dims[0]])];
+    const variance = b.floats(Array.from({ length: dims[0] }, (_, i) => 0.5 + 0.3 * i));
+    const y = b.op('BatchNormalization', [b.op('Conv', [x, w], attrs), scale, shift, mean, variance]);
+    return { b, x, w, y };
+  };
+  it.each(cases)('$title', async (given) => {
+    const { b, x, w, y } = build(given);
+    await checkGradient(b.model, y, [x], { tolerance });
+    await checkGradient(b.model, y, [x, w], { tolerance });
+  });
+  it('its constants go into the kernel', () => {
+    const { b, x, y } = build(cases[0]);
+    const seed = b.input('seed', ['N', 8, 5, 5]);
+    addVectorJacobianProducts(b.model, new Map([[y, seed]]), [x]);
+    const reader = seed.uses.map((u) => u.node.op);
+    expect(reader).toContain('Conv');
+  });
+});
+
+describe('Relu in front of products with weights', () => {
+  it('between convolutions, with a sum on the way', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 8, 4, 4]);
+    const conv = (v: Value) => b.op('Conv', [v, b.weight([8, 8, 3, 3])], { pads: [1, 1, 1, 1] });
+    const first = b.op('Relu', [conv(x)]);
+    const second = b.op('Relu', [b.op('Add', [conv(first), first])]);
+    await checkGradient(b.model, conv(second), [x, first, second]);
+  });
+  it('between matrices', async () => {
+    const b = builder();
+    const x = b.input('x', ['N', 5]);
+    const hidden = b.op('Relu', [b.op('Gemm', [x, b.weight([5, 6]), b.weight([6])])]);
+    await checkGradient(b.model, b.op('MatMul', [hidden, b.weight([6, 3])]), [x, hidden]);
+  });
+  it('is open above 0 only, however little', async () => {
+    const b = builder();
+    const x = b.input('x', [1, 5]);
+    const y = b.op('MatMul', [b.op('Relu', [x]), b.floats([2, 2, 2, 2, 2], [5, 1])]);
+    const seed = b.floats([1], [1, 1]);
+    const dx = addVectorJacobianProducts(b.model, new Map([[y, seed]]), [x]).gradients.get(x)!;
+    const feeds = { x: new ort.Tensor('float32', Float32Array.of(-1, 0, 1.2e-38, 1, 3e38), [1, 5]) };
+    const out = await runValues(b.model, [dx], feeds);
+    expect([...(out[dx.name].data as Float32Array)]).toEqual([0, 0, 2, 2, 2]);
+  });
 });
 
 describe('FusedConv', () => {

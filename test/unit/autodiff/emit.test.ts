@@ -2,6 +2,8 @@ import ort from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
 import { emitterFor } from '../../../src/autodiff/emit.ts';
 import type { Value } from '../../../src/graph/ir.ts';
+import { parseModel } from '../../../src/graph/load.ts';
+import { serializeModel } from '../../../src/graph/save.ts';
 import { builder } from '../../support/build.ts';
 import { runOutputs } from '../../support/gradients.ts';
 
@@ -46,7 +48,11 @@ describe.each([7, 8, 9, 10, 11, 13, 18, 21])('nodes in opset %i', (opset) => {
       data: [0, 0, 0, 0, 3, 0],
     });
     expect(await run(b, e.zerosLike(x))).toEqual({ dims: [2, 3], data: [0, 0, 0, 0, 0, 0] });
-    expect(await run(b, e.reshapeLike(e.reshape(x, [-1]), x))).toEqual({ dims: [2, 3], data: [0, 1, 2, 3, 4, 5] });
+    const back = e.reshapeLike(e.reshape(x, [-1]), x);
+    expect(await run(b, back)).toEqual({ dims: [2, 3], data: [0, 1, 2, 3, 4, 5] });
+    // Files state the shape.
+    const read = parseModel(serializeModel(b.model)).graph;
+    expect(read.values.get(back.name)?.type?.shape).toEqual(['N', 3]);
   });
 
   it('chooses by a condition and compares', async () => {
