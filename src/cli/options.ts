@@ -33,6 +33,7 @@ export interface DataOptions extends CommonOptions {
   data?: string;
   holdout?: string;
   label?: string;
+  sequence?: number;
   metric?: MetricName;
 }
 
@@ -47,12 +48,13 @@ export function addCommonOptions(command: Command): Command {
     .option('--input <name=value>', 'constant for an input that the data lacks; may be repeated', constant);
 }
 
-/** `--data --holdout --label --metric` for commands that run the model. */
+/** `--data --holdout --label --sequence --metric` for commands that run the model. */
 export function addDataOptions(command: Command): Command {
   return command
-    .option('--data <path>', '.npz, .npy, .csv or a folder of images (default: synthetic inputs)')
+    .option('--data <path>', '.npz, .npy, .csv, .txt, .jsonl or a folder of images (default: synthetic inputs)')
     .option('--holdout <path>', 'data to judge on (default: a fifth of the data, by the seed)')
-    .option('--label <column>', 'label column of a .csv file')
+    .option('--label <column>', 'label column of a .csv file, or field of a .jsonl file')
+    .option('--sequence <n>', 'tokens of a sample of text (default: what the model takes, at most 128)', wholeNumber(2))
     .addOption(new Option('--metric <name>', 'what is measured (default: what the labels allow)').choices(METRICS));
 }
 
@@ -69,6 +71,7 @@ export function dataSpec(options: DataOptions): DataSpec {
     constants: options.input,
     output: options.output,
     label: options.label,
+    sequence: options.sequence,
   };
 }
 

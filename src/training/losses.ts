@@ -1,10 +1,11 @@
+import { outputNamed } from '../graph/outputs.ts';
 import { blend, crossEntropy, divergence, softDistribution, squaredError } from '../autodiff/losses.ts';
 import { emitterFor, type Emitter } from '../autodiff/emit.ts';
 import { SecateurError } from '../errors.ts';
-import { outputNamed } from '../graph/outputs.ts';
 import type { Reading } from '../formats.ts';
 import type { Dim, Model, Value } from '../graph/ir.ts';
 import type { Dataset } from '../evaluation/data/dataset.ts';
+import { countedPositions, IGNORED_LABEL, isClass } from '../evaluation/data/labels.ts';
 import { labelsFor } from '../evaluation/metrics/evaluate.ts';
 import { outOfRange } from '../evaluation/metrics/reading.ts';
 import type { Reference, ReferenceOutput } from '../evaluation/metrics/reference.ts';
@@ -21,18 +22,20 @@ export interface LabelLossOptions {
 }
 
 /**
- * Cross-entropy with the labels of a data set, in nats, the mean over all positions.
+ * Cross-entropy with the labels of a data set, in nats, the mean over all positions that count.
  * @throws SecateurError 'usage' when the data have no labels or the output is not read as classes
  */
 export function labelLoss(dataset: Dataset, reading: OutputReading, options: LabelLossOptions = {}): TrainingLoss {
   const labels = labelsFor(dataset, 'cross-entropy', reading);
+  const ignore = countedPositions(labels, dataset.labelsPerSample) ? IGNORED_LABEL : undefined;
   return {
     addTo(model) {
       const output = outputNamed(model.graph, reading.output);
       const e = emitterFor(model, 'loss');
       const layout = classLayout(reading);
       checkLabels(labels, dataset.labelsPerSample, classesOf(e, output, reading), reading.output);
-      return crossEntropy(e, output, addInput(model, LABELS, DataType.INT32, ['labels']), { ...layout, ...options });
+      const answers = addInput(model, LABELS, DataType.INT32, ['labels']);
+      return crossEntropy(e, output, answers, { ...layout, ...options, ignore });
     },
     feeds(samples) {
       const data = Int32Array.from(dataset.labelsOf(Int32Array.from(samples))!);
@@ -134,8 +137,7 @@ function classesOf(e: Emitter, output: Value, { reading, classAxis }: OutputRead
 
 function checkLabels(labels: ArrayLike<number>, each: number, classes: number, output: string): void {
   for (let i = 0; i < labels.length; i++)
-    if (!(Number.isInteger(labels[i]) && labels[i] >= 0 && labels[i] < classes))
-      throw outOfRange(labels[i], Math.floor(i / each), classes, output);
+    if (!isClass(labels[i], classes, each)) throw outOfRange(labels[i], Math.floor(i / each), classes, output);
 }
 
 function teacherOf(reference: Reference, { output }: OutputReading): ReferenceOutput {

@@ -82,7 +82,11 @@ async function chooseData({ editors, actions }: CommandServices, model: vscode.U
     choose: async () => choice,
   }));
   items.push(
-    { label: '$(file) Choose a File…', detail: '.npz, .npy or .csv', choose: () => actions.pickData(model, 'file') },
+    {
+      label: '$(file) Choose a File…',
+      detail: '.npz, .npy, .csv, .txt or .jsonl',
+      choose: () => actions.pickData(model, 'file'),
+    },
     { label: '$(folder) Choose a Folder of Images…', choose: () => actions.pickData(model, 'folder') },
     { label: '$(warning) Synthetic Inputs', detail: 'No labels: compares outputs only', choose: async () => synthetic },
   );

@@ -4,6 +4,11 @@ import { basename, dirname, extname, join, sep } from 'node:path';
 import type { DataChoice } from '../protocol.ts';
 
 const ARRAYS = new Set(['.npz', '.npy', '.csv']);
+const TEXTS = new Set(['.txt', '.jsonl']);
+/** What makes text into data for a model that it lies beside. */
+const TOKENIZERS = ['tokenizer.json', 'vocab.json'];
+/** Texts that come with a model and are no data. */
+const ABOUT_MODEL = /^(merges|vocab|read.?me|licen[sc]e|notice|requirements|labels|classes|added_tokens)\b/i;
 const IMAGES = new Set(['.png', '.jpg', '.jpeg']);
 /** Words by which people call the data that a model is tried on, the best for ranking first. */
 const CALIBRATION = ['calib', 'valid', 'val', 'train', 'data', 'images', 'sample'];
@@ -31,6 +36,11 @@ async function list(folder: string): Promise<Dirent[]> {
 
 const isImage = (entry: Dirent): boolean => entry.isFile() && IMAGES.has(extname(entry.name).toLowerCase());
 
+function isData(entry: Dirent, texts: boolean): boolean {
+  const kind = extname(entry.name).toLowerCase();
+  return entry.isFile() && (ARRAYS.has(kind) || (texts && TEXTS.has(kind) && !ABOUT_MODEL.test(entry.name)));
+}
+
 /** Whether a folder holds images, directly or in sub-folders named after their classes. */
 async function holdsImages(folder: string): Promise<boolean> {
   const entries = (await list(folder)).slice(0, LOOK_AT);
@@ -41,18 +51,20 @@ async function holdsImages(folder: string): Promise<boolean> {
 
 /**
  * Files and folders near a model that may be data for it: arrays and tables in its own folder, there and in sub-folders
- * named like data (`calib`, `data`, `test`, …), and folders of images. Sorted by how likely they are meant for ranking.
+ * named like data (`calib`, `data`, `test`, …), texts where a tokenizer lies beside the model, and folders of images. Sorted by how likely they are meant for ranking.
  */
 export async function proposeData(modelPath: string): Promise<DataChoice[]> {
   const home = dirname(modelPath);
   const paths: string[] = [];
-  for (const entry of await list(home)) {
+  const entries = await list(home);
+  const texts = entries.some((entry) => TOKENIZERS.includes(entry.name));
+  for (const entry of entries) {
     const path = join(home, entry.name);
-    if (entry.isFile() && ARRAYS.has(extname(entry.name).toLowerCase())) paths.push(path);
+    if (isData(entry, texts)) paths.push(path);
     else if (entry.isDirectory() && preference(path) !== CALIBRATION.length) {
       if (await holdsImages(path)) paths.push(path);
       for (const inner of (await list(path)).slice(0, LOOK_AT)) {
-        if (inner.isFile() && ARRAYS.has(extname(inner.name).toLowerCase())) paths.push(join(path, inner.name));
+        if (isData(inner, texts)) paths.push(join(path, inner.name));
       }
     }
   }

@@ -28,7 +28,7 @@ export class HostActions {
         defaultUri: home,
         canSelectFiles: kind === 'file',
         canSelectFolders: kind === 'folder',
-        ...(kind === 'file' ? { filters: { Data: ['npz', 'npy', 'csv'] } } : {}),
+        ...(kind === 'file' ? { filters: { Data: ['npz', 'npy', 'csv', 'txt', 'jsonl'] } } : {}),
       })) ?? [];
     return picked ? { path: picked.fsPath, label: labelOf(picked.fsPath, home.fsPath) } : null;
   }

@@ -16,7 +16,8 @@ export function addEvaluate(program: Command): void {
     `
 Examples:
   $ secateur evaluate model.onnx --data test.npz
-  $ secateur evaluate model.onnx --data test.npz --metric cross-entropy --json`,
+  $ secateur evaluate model.onnx --data test.npz --metric cross-entropy --json
+  $ secateur evaluate gpt2.onnx --data book.txt --sequence 256`,
   );
   command.action((model: string, options: DataOptions) =>
     runSession(async (session) => {
@@ -36,8 +37,12 @@ function describe(report: EvaluateReport): string {
   const value = (v: number, stderr: number | undefined, samples: number): string =>
     `${metricValue(report.metric, v, samples)}${stderr ? `  (standard error ${metricValue(report.metric, stderr, samples)})` : ''}, ${samples} samples`;
   const rows: [string, string][] = [[report.metric, value(report.value, report.stderr, report.samples)]];
-  if (report.holdout)
-    rows.push(['held out', value(report.holdout.value, report.holdout.stderr, report.holdout.samples)]);
+  if (report.perplexity !== undefined) rows.push(['perplexity', significant(report.perplexity, 4)]);
+  if (report.holdout) {
+    const { holdout } = report;
+    rows.push(['held out', value(holdout.value, holdout.stderr, holdout.samples)]);
+    if (holdout.perplexity !== undefined) rows.push(['perplexity', significant(holdout.perplexity, 4)]);
+  }
   rows.push(['output', `${report.output}, read as ${report.reading}`], ['device', report.device]);
   if (report.metric !== 'accuracy' && report.metric !== 'agreement')
     rows.push(['exactly', significant(report.value, 8)]);

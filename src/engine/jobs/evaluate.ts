@@ -1,6 +1,7 @@
 import type { Dataset } from '../../evaluation/data/index.ts';
 import type { EngineMethods } from '../../protocol.ts';
 import type { EvaluateReport } from '../../formats.ts';
+import { elementCount, isFloatHost } from '../../runtime/host-tensor.ts';
 import { metricOf } from '../../pruning/export/metric.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
@@ -28,6 +29,8 @@ export async function evaluate(
       metricOf(session, { session, dataset, reading }, dataset, { metric, reading }, signal);
     context.progress({ fraction: 0, note: `measuring ${metric} on ${data.all.samples} samples` });
     const { value, stderr, samples } = await measure(data.all);
+    const perplexity = (crossEntropy: number): { perplexity?: number } =>
+      metric === 'cross-entropy' && answersTokens(data.all) ? { perplexity: Math.exp(-crossEntropy) } : {};
     const holdout = params.data.holdout && data.holdout ? await measure(data.holdout) : undefined;
     context.progress({ fraction: 1, note: 'done' });
     return {
@@ -37,9 +40,28 @@ export async function evaluate(
       samples,
       output: reading.output,
       reading: reading.reading,
-      ...(holdout ? { holdout: { value: holdout.value, stderr: holdout.stderr, samples: holdout.samples } } : {}),
+      ...perplexity(value),
+      ...(holdout
+        ? {
+            holdout: {
+              value: holdout.value,
+              stderr: holdout.stderr,
+              samples: holdout.samples,
+              ...perplexity(holdout.value),
+            },
+          }
+        : {}),
       device,
       warnings,
     };
   });
+}
+
+/** Whether the labels are one for each token of the data. */
+function answersTokens({ inputs, labelsPerSample, nextTokens }: Dataset): boolean {
+  if (nextTokens) return true;
+  return (
+    labelsPerSample > 1 &&
+    inputs.some((i) => i.kind === 'rows' && !isFloatHost(i.type) && elementCount(i.sampleShape) === labelsPerSample)
+  );
 }

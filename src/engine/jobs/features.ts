@@ -300,5 +300,5 @@ async function shown(
   }
   if (layout.kind !== 'tokens' || sample === undefined || points[0].width === null) return {};
   const ids = Array.from(dataset.feeds(samples)[input].data as ArrayLike<number | bigint>, Number);
-  return { tokens: tokenTexts(model.path, ids) };
+  return { tokens: tokenTexts(model.path, dataset.path, ids) };
 }

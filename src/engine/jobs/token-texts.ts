@@ -1,18 +1,17 @@
 import { readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { vocabularyFiles } from '../../evaluation/data/index.ts';
 
 /** Larger files are no vocabulary that is worth the time. */
 const MOST_BYTES = 64 * 2 ** 20;
-const FILES = ['tokenizer.json', 'vocab.json'];
 
 /**
- * Texts of tokens from a vocabulary beside the model: `tokenizer.json` (its `model.vocab`), or `vocab.json` (texts in the
- * order of their numbers, or numbers by text). Without one, or where it does not name all of them, the numbers themselves.
+ * Texts of tokens from a vocabulary beside the model or the data: `tokenizer.json` (its `model.vocab` and added tokens), or
+ * `vocab.json` (texts in the order of their numbers, or numbers by text). Without one, or where it does not name all of them, the numbers themselves.
  * @param ids numbers of the tokens
  */
-export function tokenTexts(modelPath: string, ids: readonly number[]): string[] {
-  for (const name of FILES) {
-    const texts = readVocabulary(join(dirname(modelPath), name));
+export function tokenTexts(modelPath: string, dataPath: string | null, ids: readonly number[]): string[] {
+  for (const path of vocabularyFiles(modelPath, dataPath)) {
+    const texts = readVocabulary(path);
     if (texts && ids.every((id) => texts.has(id))) return ids.map((id) => readable(texts.get(id)!));
   }
   return ids.map(String);
@@ -22,8 +21,13 @@ function readVocabulary(path: string): Map<number, string> | undefined {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (!stat?.isFile() || stat.size > MOST_BYTES) return undefined;
   try {
-    const json = JSON.parse(readFileSync(path, 'utf8')) as { model?: { vocab?: unknown } };
-    return textsById(json.model?.vocab ?? json);
+    const json = JSON.parse(readFileSync(path, 'utf8')) as {
+      model?: { vocab?: unknown };
+      added_tokens?: { id: number; content: string }[];
+    };
+    const texts = textsById(json.model?.vocab ?? json);
+    for (const { id, content } of json.added_tokens ?? []) texts?.set(id, content);
+    return texts;
   } catch {
     // Not JSON, or not readable: it only would have made a nicer table.
     return undefined;

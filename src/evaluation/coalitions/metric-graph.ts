@@ -7,7 +7,7 @@ import type { GraphBuilder } from './graph-builder.ts';
 import type { MetricPlace } from './instrument.ts';
 
 /**
- * What is computed per row, as a mean over its positions:
+ * What is computed per row, as a mean over its positions, to which a negative answer (an ignored label) adds 0:
  * match: 1 where the top answer is the given one; likelihood: log-probability of the given answer;
  * divergence: KL from the given distribution, in nats; squared: squared difference from the given numbers.
  */
@@ -97,7 +97,10 @@ const classesOf = (reading: Reading, classes: number) => (isBinary(reading) ? 2 
 /** The entries of the last axis that `answers` [groups, 1, s, positions, 1] names, for every coalition. */
 function picked(b: GraphBuilder, logs: Value, answers: Value): Value {
   const all = b.expand(answers, b.concat([b.ints([1]), b.size(logs, 1), b.ints([1, 1, 1])], 0));
-  return b.op('Squeeze', ...squeezeLast(b, b.op('GatherElements', [logs, all], { axis: 4 })));
+  const ignored = b.op('Less', [all, b.ints([0])]);
+  const own = b.op('GatherElements', [logs, b.op('Where', [ignored, b.ints([0]), all])], { axis: 4 });
+  const found = b.op('Where', [ignored, b.floats(Float32Array.of(0), []), own]);
+  return b.op('Squeeze', ...squeezeLast(b, found));
 }
 
 /** The same before GatherElements (opset 11), with a comparison per class. */

@@ -2,6 +2,7 @@ import { SecateurError } from '../../errors.ts';
 import type { MetricName } from '../../formats.ts';
 import type { TypedArray } from '../../runtime/host-tensor.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { countedPositions, countedScale, IGNORED_LABEL, isClass } from '../data/labels.ts';
 import { labelsFor, wrongCount } from '../metrics/evaluate.ts';
 import { logDistribution, positions, topAnswer } from '../metrics/numeric.ts';
 import { outOfRange } from '../metrics/reading.ts';
@@ -20,6 +21,8 @@ export interface Term {
 
 /** Log-probabilities below this count as this, so that p log p stays a number. */
 const LOWEST_LOG = -100;
+/** A logarithm whose exponential is 0 in float32, and finite, so that their product is 0. */
+const NO_PROBABILITY = -1e4;
 
 /**
  * The metrics of evaluateModel as terms that a graph can compute.
@@ -35,6 +38,11 @@ export function metricTerms(
   if (metric === 'mse' && dataset.labels && reading.reading === 'regression') return [targetTerm(dataset, reading)];
   if (!reference) throw new SecateurError('internal', `The metric ${metric} needs the outputs of the original model.`);
   const compared = comparedOutputs(reference, metric, reading);
+  const { labels, labelsPerSample } = dataset;
+  const counted = metric === 'mse' ? null : countedPositions(labels, labelsPerSample);
+  const scale = countedScale(counted, labelsPerSample);
+  const counts = (sample: number, position: number): boolean =>
+    !counted || labels![sample * labelsPerSample + position] !== IGNORED_LABEL;
   return compared.map((o): Term => {
     const share = 1 / compared.length;
     const block = (sample: number) => reference.block(dataset.ids[sample]) * o.stride;
@@ -54,7 +62,7 @@ export function metricTerms(
     return {
       reading: o.reading,
       metric: metric === 'kl' ? 'divergence' : 'match',
-      weight: metric === 'kl' ? -share : share,
+      weight: (metric === 'kl' ? -share : share) * scale,
       target: (dims, batch) =>
         referenceTarget(
           metric === 'kl' ? 'kl' : 'agreement',
@@ -64,6 +72,7 @@ export function metricTerms(
           o.stride,
           block,
           rowLayoutInner(dims, batch, o.reading),
+          counts,
         ),
     };
   });
@@ -75,13 +84,13 @@ function labelTerm(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', readi
   return {
     reading,
     metric: metric === 'accuracy' ? 'match' : 'likelihood',
-    weight: 1,
+    weight: countedScale(countedPositions(labels, labelsPerSample), labelsPerSample),
     target: (dims, batch) => {
       const layout = rowLayout(dims, batch, reading);
       if (layout.positions !== labelsPerSample) throw wrongCount(reading, layout.positions, labelsPerSample);
       const classes = reading.reading.startsWith('binary') ? 2 : layout.classes;
       return BigInt64Array.from(labels as ArrayLike<number> as number[], (label, i) => {
-        if (!(Number.isInteger(label) && label >= 0 && label < classes))
+        if (!isClass(label, classes, labelsPerSample))
           throw outOfRange(label, Math.floor(i / labelsPerSample), classes, reading.output);
         return BigInt(label);
       });
@@ -127,6 +136,7 @@ function referenceTarget(
   stride: number,
   block: (sample: number) => number,
   layout: { outer: number; classes: number; inner: number },
+  counts: (sample: number, position: number) => boolean,
 ): TypedArray {
   const each = positions(layout);
   const width = reading.startsWith('binary') ? 2 : layout.classes;
@@ -134,6 +144,12 @@ function referenceTarget(
   for (let i = 0; i < samples; i++) {
     if (values.length < block(i) + stride) throw new SecateurError('internal', 'The reference outputs are too short.');
     for (let p = 0; p < each; p++) {
+      if (!counts(i, p)) {
+        // No answer is this one, and no probability is left: the position adds nothing.
+        if (out instanceof BigInt64Array) out[i * each + p] = BigInt(IGNORED_LABEL);
+        else out.fill(NO_PROBABILITY, (i * each + p) * width, (i * each + p + 1) * width);
+        continue;
+      }
       const start = block(i) + Math.floor(p / layout.inner) * layout.classes * layout.inner + (p % layout.inner);
       if (out instanceof BigInt64Array)
         out[i * each + p] = BigInt(topAnswer(reading, values, start, layout.classes, layout.inner));

@@ -23,7 +23,7 @@ const SINGLE_NAMES = ['x', 'input', 'inputs', 'image', 'images', 'data', 'featur
 
 /**
  * Matches arrays with the inputs of a model: by name, or for a model with one input the array `x` or the only one that
- * fits. Inputs in `constants` need none.
+ * fits. Inputs in `constants` need none, nor those in `given`, which are bound already.
  * @throws SecateurError 'bad-data' naming the inputs that nothing feeds, or both shapes where an array does not fit;
  * 'usage' when a constant names no input
  */
@@ -31,6 +31,7 @@ export function bindArrays(
   inputs: readonly ModelInput[],
   raw: RawData,
   constants: Readonly<Record<string, number>>,
+  given: readonly BoundInput[] = [],
 ): Binding {
   for (const name of Object.keys(constants))
     if (!inputs.some((i) => i.name === name))
@@ -39,13 +40,13 @@ export function bindArrays(
         `The model has no input named ${name}.`,
         `Its inputs: ${inputs.map((i) => i.name).join(', ')}.`,
       );
-  const wanted = inputs.filter((i) => !Object.hasOwn(constants, i.name));
+  const wanted = inputs.filter((i) => !Object.hasOwn(constants, i.name) && !given.some((g) => g.name === i.name));
   const warnings: string[] = [];
   const arrays = raw.table ? tableArrays(raw, wanted) : raw.arrays;
   const found = matchNames(wanted, arrays, raw);
   const used = new Set(found.values());
   const labels = raw.labels ?? findLabels(raw.arrays.filter((a) => !used.has(a)));
-  const bound: BoundInput[] = [];
+  const bound: BoundInput[] = [...given];
   let samples: number | undefined;
   let batchSize: number | null = null;
   let counted = '';

@@ -39,6 +39,8 @@ export interface Dataset {
   /** Class numbers or real targets, `labelsPerSample` for each sample, in the order of the samples; null: none. */
   readonly labels: Int32Array | Float32Array | null;
   readonly labelsPerSample: number;
+  /** True when the label of each token is the token after it, which the model predicts. */
+  readonly nextTokens: boolean;
   /** Number of classes that the labels span; null without class labels. */
   readonly classes: number | null;
   readonly classNames: readonly string[] | null;
@@ -80,6 +82,7 @@ export interface DatasetParts {
   labels: Labels | null;
   fingerprint: string;
   synthetic: boolean;
+  nextTokens?: boolean;
   warnings: string[];
   batchSize: number | null;
   /** Original numbers of the samples, where a reader already chose. */
@@ -124,6 +127,9 @@ class ArrayDataset implements Dataset {
   }
   get classNames() {
     return this.parts.labels?.classNames ?? null;
+  }
+  get nextTokens() {
+    return this.parts.nextTokens ?? false;
   }
   get fingerprint() {
     return this.parts.fingerprint;

@@ -3,6 +3,39 @@ import { convertInto, isFloatHost, type TypedArray } from '../../runtime/host-te
 import type { NamedArray } from './npy.ts';
 import { positionText, shapeText } from './raw.ts';
 
+/**
+ * Label of a position that does not count: padding, or the end of a text, whose next token nobody knows. The number that
+ * torch ignores. It means this only where a sample has a label for each of several positions.
+ */
+export const IGNORED_LABEL = -100;
+
+/** How many positions of each sample have a label that counts; null: all of them. */
+export function countedPositions(labels: ArrayLike<number> | null, perSample: number): Int32Array | null {
+  if (!labels || perSample < 2) return null;
+  const counts = new Int32Array(labels.length / perSample);
+  let all = true;
+  for (let i = 0; i < labels.length; i++)
+    if (labels[i] === IGNORED_LABEL) all = false;
+    else counts[Math.floor(i / perSample)]++;
+  return all ? null : counts;
+}
+
+/**
+ * What means over a sample's positions, those that do not count taken as 0, are multiplied with so that the mean over
+ * samples is the mean over all positions that count.
+ */
+export function countedScale(counts: Int32Array | null, perSample: number): number {
+  if (!counts) return 1;
+  const counted = counts.reduce((sum, n) => sum + n, 0);
+  return counted === 0 ? 0 : (counts.length * perSample) / counted;
+}
+
+/** Whether a label is a class of the output, or says that its position does not count. */
+export function isClass(label: number, classes: number, labelsPerSample: number): boolean {
+  if (label === IGNORED_LABEL && labelsPerSample > 1) return true;
+  return Number.isInteger(label) && label >= 0 && label < classes;
+}
+
 /** Labels in one of two forms: class numbers, or real targets. */
 export interface Labels {
   /** Sample by sample, `perSample` each. Int32Array when every label is an integer. */

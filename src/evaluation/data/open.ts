@@ -17,10 +17,12 @@ import { NpzFile } from './npz.ts';
 import { readTestSets, testSetFolders } from './onnx-test-set.ts';
 import { findPreprocessing } from './preprocessing.ts';
 import { LABEL_NAMES, type RawData } from './raw.ts';
+import { completeTokens, NOTHING_ADDED } from './text/complete.ts';
+import { readText } from './text/read-text.ts';
 import { SYNTHETIC_SAMPLES, syntheticData } from './synthetic.ts';
 
 /**
- * Opens data for a model: `.npz`, `.npy`, `.csv`, a folder of images, of `.npy` files or of ONNX test data; path null:
+ * Opens data for a model: `.npz`, `.npy`, `.csv`, text (`.txt`, `.jsonl`), a folder of images, of `.npy` files or of ONNX test data; path null:
  * synthetic inputs. `spec.samples` keeps the first n of a seeded shuffle. The hold-out file is not looked at: see
  * `openDatasets`.
  * @throws SecateurError 'bad-data' or 'io' with one clear sentence when the data cannot be read or do not fit the
@@ -37,11 +39,13 @@ export async function openDataset(model: Model, spec: DataSpec, signal?: AbortSi
     ({ raw, constants } = syntheticData(inputs, constants, spec.samples ?? SYNTHETIC_SAMPLES, spec.seed));
   } else raw = await readRaw(spec.path, model, inputs, spec, signal);
   checkSignal(signal);
-  const binding = bindArrays(inputs, raw, constants);
+  const completion = spec.path === null ? NOTHING_ADDED : completeTokens(model, inputs, raw, constants);
+  const binding = bindArrays(inputs, raw, constants, completion.inputs);
   const { samples } = binding;
+  const labelArray = completion.labels ?? binding.labels;
   const oneHot = (classes: number): boolean =>
     model.graph.outputs.some((o) => o.type?.shape?.length === 2 && o.type.shape[1] === classes);
-  const labels = binding.labels && readLabels(binding.labels, samples, raw.path, oneHot);
+  const labels = labelArray && readLabels(labelArray, samples, raw.path, oneHot);
   if (labels && raw.classNames) labels.classNames = raw.classNames;
   const dataset = makeDataset({
     path: spec.path,
@@ -50,7 +54,8 @@ export async function openDataset(model: Model, spec: DataSpec, signal?: AbortSi
     labels,
     fingerprint: fingerprint(raw.labels ? [...raw.arrays, raw.labels] : raw.arrays),
     synthetic: spec.path === null,
-    warnings: [...raw.warnings, ...binding.warnings],
+    warnings: [...raw.warnings, ...binding.warnings, ...completion.warnings],
+    nextTokens: completion.labels !== null,
     batchSize: binding.batchSize,
     ids: raw.chosen,
   });
@@ -95,10 +100,13 @@ async function readRaw(
   if (!existsSync(path)) throw new SecateurError('bad-data', `There is no data at ${path}.`);
   let raw: RawData;
   if (statSync(path).isDirectory()) raw = await readFolder(path, model, inputs, spec, signal);
+  else if (isText(path)) raw = await readText(path, model, inputs, spec, signal);
   else raw = readFile(path, inputs, spec);
   if (raw.arrays.length === 0) throw new SecateurError('bad-data', `${path} holds no arrays.`);
   return raw;
 }
+
+const isText = (path: string): boolean => ['.txt', '.jsonl'].includes(extname(path).toLowerCase());
 
 function readFile(path: string, inputs: readonly ModelInput[], spec: DataSpec): RawData {
   const plain = (arrays: NamedArray[]): RawData => ({ path, arrays, labels: null, warnings: [] });
@@ -114,7 +122,7 @@ function readFile(path: string, inputs: readonly ModelInput[], spec: DataSpec): 
       throw new SecateurError(
         'bad-data',
         `${path} is of a kind that Secateur does not read.`,
-        'Data can be .npz, .npy, .csv, or a folder of images.',
+        'Data can be .npz, .npy, .csv, .txt, .jsonl, or a folder of images.',
       );
   }
 }

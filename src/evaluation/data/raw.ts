@@ -13,6 +13,8 @@ export interface RawData {
   chosen?: Int32Array;
   /** The first axis counts whole runs of the model, not rows of its batch. */
   wholeRuns?: boolean;
+  /** Text of a tokenizer that has a token for masked words. */
+  masks?: boolean;
   /** Each array but labels is one column of numbers of a table (its names are the header). */
   table?: boolean;
   warnings: string[];

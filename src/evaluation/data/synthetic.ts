@@ -1,17 +1,16 @@
 import type { Dim } from '../../graph/ir.ts';
-import { constantTensor } from '../../graph/edit.ts';
 import { Rng } from '../../math/random.ts';
 import { allocate, convertInto, elementCount, isFloatHost, type TypedArray } from '../../runtime/host-tensor.ts';
 import { batchSymbol, type ModelInput } from './model-inputs.ts';
 import type { NamedArray } from './npy.ts';
 import { type RawData, shapeText } from './raw.ts';
+import { indexedTables } from './text/token-input.ts';
 
 /** Synthetic samples when nothing says how many. */
 export const SYNTHETIC_SAMPLES = 64;
 export const SYNTHETIC_WARNING = 'No data: synthetic inputs, compares outputs only.';
 
 const OPEN_SIZE = { image: 224, sequence: 16 };
-const INDEX_OPS = new Set(['Gather', 'GatherElements', 'GatherND']);
 
 /**
  * Seeded inputs made from the declared shapes: floats standard normal, integers uniform in a small range (below the
@@ -111,28 +110,7 @@ function pair(rng: Rng, out: Float64Array, at: number): void {
 
 /** One more than the largest integer that is safe to feed: the rows of the table that it indexes, 2 for masks, else 10. */
 function integerLimit(input: ModelInput): number {
-  const tables: number[] = [];
-  const seen = new Set([input.value]);
-  const queue = [input.value];
-  for (let value = queue.pop(); value; value = queue.pop())
-    for (const { node, index } of value.uses) {
-      if (INDEX_OPS.has(node.opType) && index === 1) {
-        const table = node.inputs[0];
-        const rows = table && (constantTensor(table)?.dims ?? table.type?.shape);
-        const size = rows?.[node.opType === 'GatherND' ? 0 : node.int('axis', 0)];
-        if (typeof size === 'number') tables.push(size);
-      } else if (
-        ['Cast', 'Identity', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Transpose', 'Slice'].includes(
-          node.opType,
-        ) &&
-        index === 0
-      )
-        for (const out of node.outputs)
-          if (out && !seen.has(out)) {
-            seen.add(out);
-            queue.push(out);
-          }
-    }
+  const tables = indexedTables(input.value).map(([rows]) => rows);
   if (tables.length > 0) return Math.max(1, Math.min(...tables));
   if (/mask/i.test(input.name)) return 2;
   return input.type === 'uint8' ? 256 : 10;

@@ -4,6 +4,7 @@ import { Rng } from '../../math/random.ts';
 import { rowLayout } from '../coalitions/metric-graph.ts';
 import { metricTerms, rowLayoutInner } from '../coalitions/terms.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { countedPositions, countedScale, IGNORED_LABEL } from '../data/labels.ts';
 import { logDistribution, positions } from '../metrics/numeric.ts';
 import { comparedOutputs, type Reference } from '../metrics/reference.ts';
 import type { OutputReading } from '../types.ts';
@@ -27,10 +28,14 @@ export function ownDistribution(
   seed: number,
 ): LossTerm {
   const [own] = comparedOutputs(reference, 'agreement', reading);
+  const { labels, labelsPerSample } = dataset;
+  const counted = countedPositions(labels, labelsPerSample);
+  const ignored = (sample: number, position: number): boolean =>
+    counted !== null && labels![sample * labelsPerSample + position] === IGNORED_LABEL;
   return {
     reading: own.reading,
     form: 'likelihood',
-    weight: 1,
+    weight: countedScale(counted, labelsPerSample),
     bind(dims, batch): LossTargets {
       const layout = rowLayoutInner(dims, batch, own.reading);
       const count = positions(layout);
@@ -53,7 +58,9 @@ export function ownDistribution(
         exact: false,
         of: (sample, draw) => {
           const rng = Rng.from(seed, `answers ${dataset.ids[sample]} ${draw}`);
-          return BigInt64Array.from({ length: count }, (_, p) => BigInt(drawn(logs(sample, p), rng)));
+          return BigInt64Array.from({ length: count }, (_, p) =>
+            BigInt(ignored(sample, p) ? IGNORED_LABEL : drawn(logs(sample, p), rng)),
+          );
         },
         weight: () => count / DRAWS,
       };

@@ -5,12 +5,16 @@ import type { Dataset } from '../data/dataset.ts';
 
 /** Numbers in the inputs of one run, at most: keeps runs short (cancellation) and memory small. */
 const BATCH_ELEMENTS = 2 ** 21;
+/** Numbers in an output with an answer for every label. */
+const OUTPUT_ELEMENTS = 2 ** 24;
 const MAX_ROWS = 256;
 
-/** Rows per run that suit the size of a sample. */
+/** Rows per run that suit the size of a sample and of what the model answers. */
 export function batchRows(dataset: Dataset): number {
   const each = dataset.inputs.reduce((sum, i) => sum + (i.kind === 'constant' ? 0 : elementCount(i.sampleShape)), 0);
-  return Math.max(1, Math.min(MAX_ROWS, Math.floor(BATCH_ELEMENTS / Math.max(1, each))));
+  const answers = dataset.labelsPerSample * (dataset.classes ?? 1);
+  const most = Math.min(BATCH_ELEMENTS / Math.max(1, each), OUTPUT_ELEMENTS / Math.max(1, answers));
+  return Math.max(1, Math.min(MAX_ROWS, Math.floor(most)));
 }
 
 /**

@@ -3,6 +3,7 @@ import type { MetricName } from '../../formats.ts';
 import { type HostTensor, toFloat32 } from '../../runtime/host-tensor.ts';
 import type { Session } from '../../runtime/session.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { countedPositions, countedScale, IGNORED_LABEL, isClass } from '../data/labels.ts';
 import type { OutputReading } from '../types.ts';
 import { runBatches } from './batches.ts';
 import { layoutOf } from './layout.ts';
@@ -44,7 +45,8 @@ export interface Evaluation {
  * - mse: −MSE relative to the mean square of the original's outputs; with real targets −MSE / variance of the targets
  * - agreement: share of top answers equal to the original's
  *
- * A sample with several answers (tokens, pixels) counts by their mean; several outputs count alike.
+ * A sample with several answers (tokens, pixels) counts by their mean; several outputs count alike. Where some positions
+ * are ignored (IGNORED_LABEL), the value is the mean over all positions that count, in all metrics but mse.
  * @throws SecateurError 'cancelled'; 'bad-data' for labels that the output has no class for; 'usage' for a metric that
  * the data do not allow; 'runtime'
  */
@@ -60,7 +62,19 @@ export async function evaluateModel(
     perSample.set(measure.batch(results, batch.indices.length, batch.count, done), done);
   });
   const { mean, stderr } = meanAndError(perSample);
-  return { value: mean, stderr, samples: dataset.samples, perSample };
+  const counts = metric === 'mse' ? null : countedPositions(dataset.labels, dataset.labelsPerSample);
+  return {
+    value: mean,
+    stderr: counts ? ratioError(perSample, mean, counts) : stderr,
+    samples: dataset.samples,
+    perSample,
+  };
+}
+
+/** Standard error of a mean over positions of which samples have different numbers (the ratio estimator's). */
+function ratioError(perSample: Float64Array, mean: number, counts: Int32Array): number {
+  const scale = countedScale(counts, 1);
+  return meanAndError(perSample.map((v, i) => v - mean * counts[i] * scale)).stderr;
 }
 
 /** A metric bound to data: what to fetch, and what each sample of a batch is worth. */
@@ -119,6 +133,7 @@ function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', re
   const { labelsPerSample } = dataset;
   const labels = labelsFor(dataset, metric, reading);
   const one = metric === 'accuracy' ? accuracyOf : logLikelihoodOf;
+  const scale = countedScale(countedPositions(labels, labelsPerSample), labelsPerSample);
   return {
     outputs: [reading.output],
     batch(results, rows, count, first) {
@@ -136,8 +151,11 @@ function labelMeasure(dataset: Dataset, metric: 'accuracy' | 'cross-entropy', re
       );
       const values = toFloat32(tensor);
       const stride = values.length / rows;
-      return Float64Array.from({ length: count }, (_, s) =>
-        one({ reading: reading.reading, values, at: s * stride, layout }, labels, (first + s) * labelsPerSample),
+      return Float64Array.from(
+        { length: count },
+        (_, s) =>
+          scale *
+          one({ reading: reading.reading, values, at: s * stride, layout }, labels, (first + s) * labelsPerSample),
       );
     },
   };
@@ -152,8 +170,7 @@ function checkRange(
   output: string,
 ): void {
   for (let i = from; i < from + count; i++)
-    if (!(Number.isInteger(labels[i]) && labels[i] >= 0 && labels[i] < classes))
-      throw outOfRange(labels[i], Math.floor(i / per), classes, output);
+    if (!isClass(labels[i], classes, per)) throw outOfRange(labels[i], Math.floor(i / per), classes, output);
 }
 
 function targetMeasure(dataset: Dataset, reading: OutputReading): Measure {
@@ -188,6 +205,9 @@ function referenceMeasure(
   reference: Reference,
 ): Measure {
   const compared = comparedOutputs(reference, metric, reading);
+  const { labels, labelsPerSample } = dataset;
+  const counted = metric === 'mse' ? null : countedPositions(labels, labelsPerSample);
+  const scale = countedScale(counted, labelsPerSample);
   return {
     outputs: compared.map((o) => o.reading.output),
     batch(results, rows, count, first) {
@@ -207,7 +227,9 @@ function referenceMeasure(
         const dims = results[output.reading.output].dims;
         for (let s = 0; s < count; s++) {
           const block = reference.block(dataset.ids[first + s]) * stride;
-          sum[s] += compare(metric, output, dims, rows, values, s * stride, block) / usable.length;
+          const from = (first + s) * labelsPerSample;
+          const counts = counted ? (p: number) => labels![from + p] !== IGNORED_LABEL : undefined;
+          sum[s] += (scale * compare(metric, output, dims, rows, values, s * stride, block, counts)) / usable.length;
         }
       }
       return sum;
@@ -223,6 +245,7 @@ function compare(
   values: Float32Array,
   at: number,
   block: number,
+  counts?: (position: number) => boolean,
 ): number {
   if (metric === 'mse')
     return -squaredError(values, at, reference.values, block, reference.stride) / Math.max(reference.power, 1e-30);
@@ -230,5 +253,5 @@ function compare(
   const reading = reference.reading.reading;
   const mine: SampleOutput = { reading, values, at, layout };
   const theirs: SampleOutput = { reading, values: reference.values, at: block, layout };
-  return metric === 'kl' ? -divergenceOf(mine, theirs) : agreementOf(mine, theirs);
+  return metric === 'kl' ? -divergenceOf(mine, theirs, counts) : agreementOf(mine, theirs, counts);
 }

@@ -4,7 +4,9 @@ import type { Model, Value } from '../../graph/ir.ts';
 import { elementCount, isFloatHost, type HostTensor, toFloat32 } from '../../runtime/host-tensor.ts';
 import { createSession, type Session } from '../../runtime/session.ts';
 import type { Dataset } from '../data/dataset.ts';
+import { IGNORED_LABEL, isClass } from '../data/labels.ts';
 import type { OutputReading } from '../types.ts';
+import { batchRows } from './batches.ts';
 import { depths, type Ending, endingOf } from './ending.ts';
 
 export interface ReadOutputOptions {
@@ -37,7 +39,7 @@ export async function readOutput(
 ): Promise<OutputReading> {
   const session = options.session ?? (await createSession(model));
   try {
-    const batch = dataset.batches(null, Math.min(PROBE_ROWS, dataset.samples))[0];
+    const batch = dataset.batches(null, Math.min(PROBE_ROWS, dataset.samples, batchRows(dataset)))[0];
     const results = await session.run(dataset.feeds(batch.indices), floatOutputs(session)).catch((thrown: unknown) => {
       if (!dataset.synthetic) throw thrown;
       const { code, message } = asSecateurError(thrown, 'runtime');
@@ -151,7 +153,7 @@ function classes(candidate: Candidate, dataset: Dataset, rows: number): OutputRe
   if (!(labels instanceof Int32Array)) return undefined;
   const { name, tensor, ending } = candidate;
   const { dims } = tensor;
-  const [low, high] = range(labels);
+  const [low, high] = range(labels, dataset.labelsPerSample);
   if (low < 0) return undefined;
   for (const axis of fittingAxes(dims, dataset, rows))
     if (dims[axis] > high) {
@@ -208,10 +210,12 @@ function inUnit(tensor: HostTensor): boolean {
   return toFloat32(tensor).every((v) => v >= 0 && v <= 1);
 }
 
-function range(values: Int32Array | Float32Array): [number, number] {
+/** Least and greatest label of those that count. */
+function range(values: Int32Array | Float32Array, perSample: number): [number, number] {
   let low = Infinity;
   let high = -Infinity;
   for (const v of values) {
+    if (v === IGNORED_LABEL && perSample > 1) continue;
     low = Math.min(low, v);
     high = Math.max(high, v);
   }
@@ -234,11 +238,11 @@ function noFit(candidates: readonly Candidate[], dataset: Dataset, rows: number)
         `The output ${name} has ${size} classes.`,
       );
     }
-    const at = labels.findIndex((v) => v < 0 || v >= size);
+    const at = labels.findIndex((v) => !isClass(v, size, per));
     if (at >= 0) return outOfRange(labels[at], Math.floor(at / per), size, name);
   }
   const shapes = candidates.map((c) => `${c.name} [${c.tensor.dims.join(', ')}]`).join(', ');
-  const [low, high] = range(labels);
+  const [low, high] = range(labels, per);
   return new SecateurError(
     'bad-data',
     `The labels (${per} per sample, from ${low} to ${high}) fit no output: with ${rows} sample${rows === 1 ? '' : 's'} the model gives ${shapes}.`,
@@ -258,6 +262,7 @@ export function outOfRange(label: number, sample: number, classCount: number, ou
 /** Metrics that make sense for this data and output; the first is the default. */
 export function metricsFor(dataset: Dataset, reading: OutputReading): MetricName[] {
   const classLike = reading.reading !== 'regression';
+  if (dataset.nextTokens && classLike) return ['cross-entropy', 'accuracy', 'kl', 'agreement', 'mse'];
   if (dataset.labels) return classLike ? ['accuracy', 'cross-entropy', 'kl', 'agreement', 'mse'] : ['mse'];
   if (!classLike) return ['mse'];
   return reading.reading === 'logits' ? ['mse', 'kl', 'agreement'] : ['kl', 'agreement', 'mse'];

@@ -1,4 +1,5 @@
 import type { Reading } from '../../formats.ts';
+import { IGNORED_LABEL } from '../data/labels.ts';
 import { klDivergence, type Layout, logDistribution, positions, topAnswer } from './numeric.ts';
 
 /** One output of one sample: `values` from `at` on, laid out as `layout`. */
@@ -16,7 +17,9 @@ function eachPosition(layout: Layout, at: number, visit: (start: number, positio
     for (let i = 0; i < layout.inner; i++) visit(at + o * layout.classes * layout.inner + i, position++);
 }
 
-/** Share of positions whose top answer is the label. */
+const everyPosition = (_position: number): boolean => true;
+
+/** Share of positions whose top answer is the label; ignored labels are never met. */
 export function accuracyOf(output: SampleOutput, labels: ArrayLike<number>, from: number): number {
   const { reading, values, layout } = output;
   let right = 0;
@@ -26,34 +29,43 @@ export function accuracyOf(output: SampleOutput, labels: ArrayLike<number>, from
   return right / positions(layout);
 }
 
-/** Mean log-probability of the labels in nats (0 is perfect). */
+/** Mean log-probability of the labels in nats (0 is perfect); that of ignored labels is 0. */
 export function logLikelihoodOf(output: SampleOutput, labels: ArrayLike<number>, from: number): number {
   const { reading, values, layout } = output;
   let sum = 0;
   eachPosition(layout, output.at, (start, p) => {
-    sum += logDistribution(reading, values, start, layout.classes, layout.inner)[labels[from + p]];
+    const label = labels[from + p];
+    if (label !== IGNORED_LABEL) sum += logDistribution(reading, values, start, layout.classes, layout.inner)[label];
   });
   return sum / positions(layout);
 }
 
-/** Mean KL divergence from the reference's distribution to the output's, in nats. */
-export function divergenceOf(output: SampleOutput, reference: SampleOutput): number {
+/**
+ * Mean KL divergence from the reference's distribution to the output's, in nats.
+ * @param counts positions that it leaves out give 0
+ */
+export function divergenceOf(output: SampleOutput, reference: SampleOutput, counts = everyPosition): number {
   const { layout } = output;
   let sum = 0;
   const shift = reference.at - output.at;
-  eachPosition(layout, output.at, (start) => {
+  eachPosition(layout, output.at, (start, position) => {
+    if (!counts(position)) return;
     const p = logDistribution(reference.reading, reference.values, start + shift, layout.classes, layout.inner);
     sum += klDivergence(p, logDistribution(output.reading, output.values, start, layout.classes, layout.inner));
   });
   return sum / positions(layout);
 }
 
-/** Share of positions where both give the same top answer. */
-export function agreementOf(output: SampleOutput, reference: SampleOutput): number {
+/**
+ * Share of positions where both give the same top answer.
+ * @param counts positions that it leaves out give 0
+ */
+export function agreementOf(output: SampleOutput, reference: SampleOutput, counts = everyPosition): number {
   const { layout } = output;
   let same = 0;
   const shift = reference.at - output.at;
-  eachPosition(layout, output.at, (start) => {
+  eachPosition(layout, output.at, (start, position) => {
+    if (!counts(position)) return;
     const a = topAnswer(output.reading, output.values, start, layout.classes, layout.inner);
     const b = topAnswer(reference.reading, reference.values, start + shift, layout.classes, layout.inner);
     if (a === b && a >= 0) same++;

@@ -128,12 +128,12 @@ test('tokens of a sample', async () => {
   // A vocabulary beside the model has their texts, unless it lacks one of them.
   const numbers = [4, 5, 0, 1];
   writeFileSync(join(folder, 'vocab.json'), JSON.stringify({ a: 0, Ġb: 1, '\n': 4, d: 5 }));
-  expect(tokenTexts(file, numbers)).toEqual(['⏎', 'd', 'a', ' b']);
+  expect(tokenTexts(file, null, numbers)).toEqual(['⏎', 'd', 'a', ' b']);
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify({ model: { vocab: ['a', '▁b', 'c', 'd', 'e', 'f'] } }));
-  expect(tokenTexts(file, numbers)).toEqual(['e', 'f', 'a', ' b']);
-  expect(tokenTexts(file, [1, 77])).toEqual(['1', '77']);
+  expect(tokenTexts(file, null, numbers)).toEqual(['e', 'f', 'a', ' b']);
+  expect(tokenTexts(file, null, [1, 77])).toEqual(['1', '77']);
   writeFileSync(join(folder, 'tokenizer.json'), '{');
-  expect(tokenTexts(file, numbers)).toEqual(['⏎', 'd', 'a', ' b']);
+  expect(tokenTexts(file, null, numbers)).toEqual(['⏎', 'd', 'a', ' b']);
 });
 
 test('a run that is cancelled gives what it has', async () => {

@@ -30,6 +30,13 @@ describe('proposed data', () => {
     expect(await propose()).toEqual(['data', 'images', 'data/x.npz']);
   });
 
+  it('finds texts where a tokenizer lies beside the model', async () => {
+    put('book.txt', 'train.jsonl', 'merges.txt', 'README.txt', 'data/val.txt');
+    expect(await propose()).toEqual([]);
+    put('tokenizer.json');
+    expect(await propose()).toEqual(['data/val.txt', 'train.jsonl', 'book.txt']);
+  });
+
   it('tells held-out data of the same kind in the same folder', async () => {
     put('calib.npz', 'heldout.npz', 'other.npy', 'data/calib.npz');
     const choices = await proposeData(join(folder, 'model.onnx'));
