@@ -1,7 +1,8 @@
 /**
  * Derivatives of every sample's loss by the gates of all groups, in one backward pass, against a forward pass of the
- * model: same batch, same runtime, in turns: `npm run bench taylor`. Exits with 1 when a backward pass with its forward
- * part takes more than three times as long as a forward pass.
+ * model: same batch, same runtime, in turns: `npm run bench taylor`. Times are the least of many runs on one thread,
+ * counted in processor time: what waiting for the processor costs on a busy machine is not in them. Exits with 1 when a
+ * backward pass with its forward part takes more than three times as long as a forward pass.
  */
 import { makeDataset } from '../src/evaluation/data/dataset.ts';
 import { openDataset, type Dataset } from '../src/evaluation/data/index.ts';
@@ -22,7 +23,7 @@ const MOST = 3;
 /** Turns of either side: at least so many, and so many seconds of them. */
 const ROUNDS = 5;
 const SECONDS = 4;
-/** One thread: with more, what others do on the machine makes the times of single runs differ by multiples. */
+/** One thread, so that processor time is the time of a run that nothing interrupts. */
 const SESSION = { threads: 1 };
 
 interface Case {
@@ -60,7 +61,7 @@ function resnet(): Case {
   return { name: 'ResNet-18', structure, data, reading: { output, reading: 'logits', classAxis: 1 }, rows };
 }
 
-/** Least seconds of a run, forward and backward in turns: others use the machine too. */
+/** Least seconds of processor time of a run, forward and backward in turns. */
 async function measure({ structure, data, reading, rows }: Case) {
   const ids = structure.groups.filter((g) => g.prunable && g.kind !== 'block').map((g) => g.id);
   const loss = await openSampleLoss(structure, data, { loss: 'cross-entropy', reading, device: 'cpu' });
@@ -71,9 +72,10 @@ async function measure({ structure, data, reading, rows }: Case) {
   const feeds = { ...data.feeds(samples), ...loss.feeds(samples) };
   const times = { forward: Infinity, backward: Infinity };
   const timed = async (what: keyof typeof times, run: () => Promise<unknown>): Promise<void> => {
-    const started = performance.now();
+    const started = process.cpuUsage();
     await run();
-    times[what] = Math.min(times[what], (performance.now() - started) / 1000);
+    const { user, system } = process.cpuUsage(started);
+    times[what] = Math.min(times[what], (user + system) / 1e6);
   };
   const end = performance.now() + 1000 * SECONDS;
   for (let round = 0; round < ROUNDS || performance.now() < end; round++) {
