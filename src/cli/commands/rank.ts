@@ -134,7 +134,7 @@ async function rank(session: Session, modelArgument: string, options: RankOption
   const groups = options.group ? await groupIds(session, model, options.group) : undefined;
 
   const results: Ranks[] = [];
-  const leftOut: SecateurError[] = [];
+  const leftOut = new Map<MethodName, SecateurError>();
   let failure: SecateurError | undefined;
   for (const method of options.method) {
     if (session.signal.aborted) break;
@@ -171,22 +171,22 @@ async function rank(session: Session, modelArgument: string, options: RankOption
       if (session.signal.aborted && results.length > 0) break;
       const error = asSecateurError(thrown);
       if (stage && error.code === 'unsupported') {
-        session.note(`Note: ${error.message} The method ${method} is left out.`);
-        leftOut.push(error);
+        leftOut.set(method, error);
         continue;
       }
       failure = error;
       break;
     }
   }
-  if (results.length === 0) throw failure ?? leftOut[0];
+  if (results.length === 0) throw failure ?? [...leftOut.values()][0];
   if (failure && !out) throw failure;
-  const complete = results.length + leftOut.length === options.method.length && results.every((r) => r.complete);
+  const complete = results.length + leftOut.size === options.method.length && results.every((r) => r.complete);
   const report: Ranks | RanksByMethod =
     options.method.length === 1
       ? results[0]
       : { format: 'secateur-ranks/1', methods: results, agreement: agreementOf(results) };
   if (out) writeJsonFile(out, report, inputs);
+  for (const [method, { message }] of leftOut) session.note(`Note: ${message} The method ${method} is left out.`);
   printWarnings(
     session,
     results.flatMap((r) => r.warnings),

@@ -140,6 +140,11 @@ export async function rank(params: RankParams, context: JobContext): Promise<Ran
 /** What the method measures; null for methods that measure nothing, or what they need themselves. */
 function metricFor(method: RankMethod, data: OpenData, wanted: MetricName | undefined, warnings: string[]) {
   if (method.needs === 'game') return chooseMetric(data, wanted);
+  const loss = data.reading.reading === 'regression' ? 'mse' : 'cross-entropy';
+  if (method.needs === 'gradients' && wanted && wanted !== loss)
+    warnings.push(
+      `The metric ${wanted} has no part in ${method.name}, which takes the gradients of a loss of its own.`,
+    );
   return method.needs === 'switch' ? chooseSmoothMetric(data, wanted, warnings) : null;
 }
 

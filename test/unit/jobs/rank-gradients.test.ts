@@ -69,6 +69,14 @@ test('one backward pass serves all groups and methods of the task’s loss', asy
   expect([seen['taylor-squared'], seen['taylor-signed']]).toEqual([0, 0]);
 });
 
+test('a metric that has no part in the gradients is named', async () => {
+  const ranks = async (method: 'taylor' | 'magnitude', metric: 'kl' | 'cross-entropy') =>
+    (await run('rank', { model, data: { ...data, samples: 20 }, method, metric, seed: 0, device })).warnings;
+  expect((await ranks('taylor', 'kl')).join(' ')).toMatch(/metric kl has no part in taylor/);
+  expect(await ranks('taylor', 'cross-entropy')).toEqual([]);
+  expect(await ranks('magnitude', 'kl')).toEqual([]);
+});
+
 test('a run that was cancelled in its pass is gone on with, to the same ranks', async () => {
   const abort = new AbortController();
   const stopped = await run(
