@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { InspectReport, PortInfo } from '../../formats.ts';
+import type { InspectReport, MoeInfo, PortInfo } from '../../formats.ts';
 import { bytes, count, percent } from '../numbers.ts';
 import type { CommonOptions } from '../options.ts';
 import { addCommonOptions, modelPath } from '../options.ts';
@@ -68,6 +68,7 @@ function describe(report: InspectReport, all: boolean): string {
       `${report.layers.length - shown.length} layers without parameters and MACs are not listed (--all lists them).`,
     );
   }
+  if (report.moe.length > 0) parts.push(mixtures(report.moe));
   const prunable = report.groups.filter((g) => g.prunable);
   if (prunable.length > 0) {
     const rows = prunable.map((g) => [
@@ -102,6 +103,33 @@ function describe(report: InspectReport, all: boolean): string {
   for (const [reason, ids] of frozen) parts.push(`Cannot be pruned, as it ${reason}: ${list(ids, 8)}`);
   if (report.groups.length === 0) parts.push('No groups of units were found in this model.');
   return parts.join('\n\n');
+}
+
+function mixtures(moe: readonly MoeInfo[]): string {
+  const rows = moe.map((m) => [
+    m.id,
+    m.form,
+    String(m.experts.length),
+    m.k === null ? '?' : String(m.k),
+    `${m.router.kind}${m.router.normalised && m.router.kind !== 'topk-softmax' ? ', normalised' : ''}${m.router.selectionBias ? ', bias for choosing' : ''}`,
+    count(Math.max(0, ...m.experts.map((e) => e.parameters))),
+    m.shared.length > 0 ? count(m.shared.reduce((sum, e) => sum + e.parameters, 0)) : '',
+  ]);
+  const shown = table(
+    [
+      { title: 'experts of' },
+      { title: 'form' },
+      { title: 'number', align: 'right' },
+      { title: 'per token', align: 'right' },
+      { title: 'router' },
+      { title: 'parameters each', align: 'right' },
+      { title: 'shared', align: 'right' },
+    ],
+    rows,
+  );
+  const problems = new Map<string, string[]>();
+  for (const m of moe) for (const p of m.problems) problems.set(p, [...(problems.get(p) ?? []), m.id]);
+  return [shown, ...[...problems].map(([sentence, ids]) => `${list(ids)}: ${sentence}`)].join('\n');
 }
 
 function port({ name, type, shape: dims }: PortInfo): string {

@@ -4,6 +4,8 @@ import type { Model, Value } from '../../graph/ir.ts';
 import { opsetVersion } from '../../graph/ir.ts';
 import { dataTypeName } from '../../onnx/data-type.ts';
 import type { CostTerm } from '../../formats.ts';
+import { describeMixture } from '../../units/moe/describe.ts';
+import { findMixtures } from '../../units/moe/detect.ts';
 import type { Group, Structure } from '../../units/types.ts';
 import type { JobContext } from './context.ts';
 import { checkpoint } from './context.ts';
@@ -57,7 +59,7 @@ export async function inspect(
     outputs: structure.model.graph.outputs.map(port),
     layers,
     groups,
-    moe: [],
+    moe: findMixtures(structure).map((m) => describeMixture(m, structure.layerName)),
     exits: [],
     metadata: Object.fromEntries(opened.model.metadata),
     prunable: prunableShare(costs, cost),
