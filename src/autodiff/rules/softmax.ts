@@ -13,9 +13,18 @@ function normalised(c: RuleContext): number[] {
   return Array.from({ length: rank - first }, (_, i) => first + i);
 }
 
+/**
+ * What the softmax gives, with 0 for NaN where the model looks for it: of scores that are all −∞ (a query that may see
+ * nothing), which have no part in what follows.
+ */
+function finite(c: RuleContext, y: Value): Value {
+  if (!y.uses.some(({ node }) => node.op === 'IsNaN')) return y;
+  return c.keep(c.not(c.op('IsNaN', [y])), y);
+}
+
 /** y·(g − Σ g·y) */
 const softmax: GradientRule = (c) => {
-  const [g, y] = [c.grad()!, c.output()];
+  const [g, y] = [c.grad()!, finite(c, c.output())];
   const gy = c.mul(g, y);
   c.give(0, c.sub(gy, c.mul(y, c.reduceSum(gy, normalised(c)))));
 };

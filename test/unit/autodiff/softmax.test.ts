@@ -23,6 +23,17 @@ describe('Softmax and LogSoftmax', () => {
   }
 });
 
+it('a query that may see nothing, whose NaN the model replaces, leaves the gradients of others finite', async () => {
+  const b = builder({ opset: 17 });
+  const x = b.input('x', ['N', 3, 4]);
+  const none = -Infinity;
+  const mask = b.floats([0, none, none, none, none, none, none, none, 0, 0, none, 0], [3, 4]);
+  const y = b.softmax(b.add(b.op('MatMul', [x, b.weight([4, 4])]), mask));
+  const seen = b.op('Where', [b.op('IsNaN', [y]), b.floats([0], []), y]);
+  const { compared } = await checkGradient(b.model, seen, [x]);
+  expect(compared).toBeGreaterThan(20);
+});
+
 const labelsOf = (values: number[], dims: number[]) =>
   new ort.Tensor('int64', BigInt64Array.from(values, BigInt), dims);
 
