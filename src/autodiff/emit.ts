@@ -303,27 +303,32 @@ export class Emitter {
     const grown = to.flatMap((d, i) => (d === 1 && from[i + lead] !== 1 ? [i + lead] : []));
     const leading = Array.from({ length: lead }, (_, i) => i);
     let sum = this.reduceSum(this.reduceSum(v, grown), leading, false);
-    const unsure = to.some((d, i) => typeof d !== 'number' && (d === null || d !== from[i + lead]));
-    if (unsure) sum = this.sumToShape(sum, like);
+    const unsure = to.flatMap((d, i) => (typeof d !== 'number' && (d === null || d !== from[i + lead]) ? [i] : []));
+    if (unsure.length > 0) sum = this.sumToShape(sum, like, unsure);
     return this.typedAs(sum, like);
   }
 
   /**
-   * The sum over repeats: every size f of `v` is a multiple of the size t that the axis has in `like`, and the result has
-   * the shape of `like`. Each axis becomes two, of sizes f/t and t, and the first of each pair is added up.
+   * The sum over repeats along some axes (all of them unless given): the size f of `v` is a multiple of the size t that
+   * the axis has in `like`. Each becomes two, of sizes f/t and t, and the first of each pair is added up.
    */
-  sumToShape(v: Value, like: Value): Value {
-    const rank = this.rankOf(like);
-    const from = this.unsqueeze(this.shape(v), [1]);
-    const to = this.unsqueeze(this.shape(like), [1]);
-    const pairs = this.reshape(this.op('Concat', [this.div(from, to), to], { axis: 1 }), [-1]);
-    const spread = this.reshape(v, pairs);
-    spread.type = { kind: 'tensor', elemType: this.elemTypeOf(v), shape: Array<Dim>(2 * rank).fill(null) };
-    return this.reduceSum(
-      spread,
-      Array.from({ length: rank }, (_, i) => 2 * i),
-      false,
-    );
+  sumToShape(v: Value, like: Value, axes = Array.from({ length: this.rankOf(like) }, (_, i) => i)): Value {
+    const sizes: Value[] = [];
+    const shape: Dim[] = [];
+    const repeats: number[] = [];
+    for (let axis = 0; axis < this.rankOf(like); axis++) {
+      const size = this.dims(like, [axis]);
+      if (axes.includes(axis)) {
+        repeats.push(sizes.length);
+        sizes.push(this.div(this.dims(v, [axis]), size));
+        shape.push(null);
+      }
+      sizes.push(size);
+      shape.push(this.dimOf(like, axis));
+    }
+    const spread = this.reshape(v, this.joinInts(sizes));
+    spread.type = { kind: 'tensor', elemType: this.elemTypeOf(v), shape };
+    return this.reduceSum(spread, repeats, false);
   }
 
   /** Says that a value has the shape of another, where that knows more, and its element type where nothing is known. */
