@@ -137,6 +137,12 @@ export function instrument(gated: GatedModel, freed: FreedModel, options: Instru
     else if (state.kind === 'free') v.replaceUsesWith(cross('same', original, [], elemType));
     else {
       const elements = perSample(proof.dims(original)!, proof.batch);
+      if (elements === 0) {
+        const nothing = frame.empty(original, proof);
+        for (const site of gatedHere) copy(site.gated).replaceUsesWith(nothing);
+        if (ungated) v.replaceUsesWith(nothing, new Set(products as Set<Node>));
+        continue;
+      }
       const input = cross('rows', original, [s * elements], elemType);
       for (const site of gatedHere) {
         const mask = frame.mask(site.gate, site, original, proof);

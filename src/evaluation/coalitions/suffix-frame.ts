@@ -107,6 +107,20 @@ export class SuffixFrame {
     return (this.rowCount ??= this.b.op('Mul', [this.b.op('Mul', [this.groups, this.k()]), this.b.ints([this.s])]));
   }
 
+  /** A tensor without elements, such as an empty cache: nothing crosses the cut for it, only its shape counts. */
+  empty(like: Value, proof: BatchProof): Value {
+    const { b } = this;
+    const state = proof.state(like);
+    const parts = proof
+      .dims(like)!
+      .map((d, axis) =>
+        state.kind === 'rows' && state.axis === axis ? b.op('Mul', [this.rows(), b.ints([state.inner])]) : b.ints([d]),
+      );
+    const v = b.op('ConstantOfShape', [b.concat(parts, 0)]);
+    const elemType = like.type?.elemType ?? DataType.FLOAT;
+    return elemType === DataType.FLOAT ? v : b.cast(v, elemType);
+  }
+
   /** Sizes that the prefix took from its own batch, for the rows of this run. */
   sizesFor(entries: readonly (number | { rows: number } | null)[], like: Value, proof: BatchProof): Value {
     const { b } = this;
