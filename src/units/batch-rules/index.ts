@@ -16,6 +16,7 @@ import {
   trilu,
 } from './mixing.ts';
 import {
+  castLike,
   transpose,
   reshape,
   flatten,
@@ -48,7 +49,7 @@ const table = (rule: Rule, text: string): [string, Rule][] => names(text).map((n
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...table(
     broadcast,
-    `Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu
+    `Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Celu
      Clip Cos Cosh Div Dropout Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN
      LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink Sigmoid Sign
      Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
@@ -106,6 +107,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['Pad', pad],
   ['Resize', resize],
   ['Upsample', resize],
+  ['CastLike', castLike],
   ['Expand', expand],
   ['ConstantOfShape', constantOfShape],
   ['Range', range],

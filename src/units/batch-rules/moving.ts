@@ -16,6 +16,13 @@ export const transpose: Rule = (c) => {
 
 const product = (dims: readonly number[]) => dims.reduce((p, d) => p * d, 1);
 
+/** The only entry that counts rows, or -1; undefined where there are several or where others may depend on them. */
+function countsRows(target: SizeEntry[], free: boolean): number | undefined {
+  if (!free && target.includes(null)) return undefined;
+  const found = target.flatMap((e, i) => (e !== null && typeof e === 'object' ? [i] : []));
+  return found.length > 1 ? undefined : (found[0] ?? -1);
+}
+
 /**
  * Row-major order is kept: rows stay together on the output axis that has as many elements in front of it and
  * whose followers divide the elements of a row.
@@ -28,7 +35,8 @@ export const reshape: Rule = (c) => {
       ? mixed('a constant takes the batch size')
       : FREE;
   const target = c.sizes(1);
-  if (s.kind !== 'rows' || !inDims || !target) return mixed('the target shape is unknown');
+  if (s.kind !== 'rows' || !inDims || !target || countsRows(target, c.state(1).kind === 'free') === undefined)
+    return mixed('the target shape is unknown');
   const copies = c.node.int('allowzero', 0) === 0;
   const before = product(inDims.slice(0, s.axis));
   const perRow = s.inner * product(inDims.slice(s.axis + 1));
@@ -96,7 +104,8 @@ export const reshapeLayers: Rule = (c) => {
   const s = c.state(0);
   const inDims = c.dims(c.node.inputs[0]);
   const target = c.sizes(1);
-  if (s.kind !== 'layers' || !inDims || !target) return mixed('the target shape is unknown');
+  if (s.kind !== 'layers' || !inDims || !target || countsRows(target, c.state(1).kind === 'free') === undefined)
+    return mixed('the target shape is unknown');
   const copies = c.node.int('allowzero', 0) === 0;
   const resolved = target.map((e, i): SizeEntry => {
     if (e !== 0 || !copies) return e === -1 ? null : e;
@@ -245,13 +254,6 @@ function scaleFor(from: number, to: number): number {
   return Math.floor(Math.fround(from * scale)) === to ? scale : Math.fround(scale * (1 + 2 ** -22));
 }
 
-/** The only entry that counts rows, or -1; undefined where there are several or where others may depend on them. */
-function countsRows(target: SizeEntry[], free: boolean): number | undefined {
-  if (!free && target.includes(null)) return undefined;
-  const found = target.flatMap((e, i) => (e !== null && typeof e === 'object' ? [i] : []));
-  return found.length > 1 ? undefined : (found[0] ?? -1);
-}
-
 export const expand: Rule = (c) => {
   const s = c.state(0);
   const dims = c.dims(c.node.inputs[0]);
@@ -347,3 +349,9 @@ export const scatterElements: Rule = (c) => {
 };
 
 export const split: Rule = (c) => along(0)(c);
+
+/** CastLike reads nothing but the type of its second operand. */
+export const castLike: Rule = (c) => {
+  const s = c.state(0);
+  return s.kind === 'rows' || s.kind === 'free' ? s : mixed('the operand is not understood');
+};
