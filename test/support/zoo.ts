@@ -47,7 +47,12 @@ export function zooModels(): ZooEntry[] {
 
 /** Bytes of a zoo model, its weights filled with seeded numbers of the mean and deviation that they were made with. */
 export function zooBytes(name: string): Uint8Array {
-  const proto = fromBinary(ModelProtoSchema, gunzipSync(readFileSync(new URL(`${name}.onnx.gz`, FOLDER))));
+  return filledBytes(new URL(`${name}.onnx.gz`, FOLDER));
+}
+
+/** Bytes of any model whose weights scripts/zoo/strip.py took out, filled. */
+export function filledBytes(file: URL): Uint8Array {
+  const proto = fromBinary(ModelProtoSchema, gunzipSync(readFileSync(file)));
   if (proto.graph) fillGraph(proto.graph);
   return toBinary(ModelProtoSchema, proto);
 }

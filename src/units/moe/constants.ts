@@ -46,11 +46,19 @@ export class Constants {
    */
   weights(value: Value): ExpertWeight[] {
     const found: ExpertWeight[] = [];
-    this.collect(value, null, found);
+    this.collect(value, null, found, new Set());
     return found;
   }
 
-  private collect(value: Value, taken: { axis: number; index: number } | null, found: ExpertWeight[]): void {
+  private collect(
+    value: Value,
+    taken: { axis: number; index: number } | null,
+    found: ExpertWeight[],
+    seen: Set<Value>,
+  ): void {
+    // Exporters compute masks by long chains of nodes that are read twice.
+    if (seen.has(value)) return;
+    seen.add(value);
     if (constantTensor(value)) {
       if (isParameter(value)) found.push({ value, axis: taken?.axis ?? null, index: taken?.index ?? 0 });
       return;
@@ -60,7 +68,7 @@ export class Constants {
     if (!node || !source) return;
     const here = taken ? { ...taken, axis: axisBefore(node, taken.axis) } : this.taken(node, value);
     node.inputs.forEach((input, i) => {
-      if (input && (i === 0 || !SIDE_INPUTS.test(node.opType))) this.collect(input, here, found);
+      if (input && (i === 0 || !SIDE_INPUTS.test(node.opType))) this.collect(input, here, found, seen);
     });
   }
 

@@ -13,7 +13,7 @@ const WEIGHTS: ReadonlyMap<string, { matrices: readonly number[]; others: readon
 ]);
 
 export function isFused(node: Node): boolean {
-  return WEIGHTS.has(node.op);
+  return WEIGHTS.has(node.op) && !!node.inputs[1] && !!node.inputs[2];
 }
 
 /**

@@ -364,7 +364,7 @@ const einsum: Rule = (node, t) => {
   if (tag?.kind !== 'axis' || !letter || output === undefined || /\./.test(left)) return [all(node, t)];
   for (const [i, value] of node.inputs.entries()) {
     if (i === at || !value || t.tag(value)) continue;
-    const place = terms[i].indexOf(letter);
+    const place = terms[i]?.indexOf(letter) ?? -1;
     if (place < 0) continue;
     if (t.constants.isConstant(value)) {
       t.stacked(node, value, false);

@@ -180,7 +180,8 @@ export class Walk implements Tracking {
   }
 
   private enterLoop(node: Node, context?: Tag): (Tag | undefined)[] {
-    const body = node.subgraphs[0];
+    const body = node.subgraphs.at(0);
+    if (!body) return [];
     const scan = node.opType === 'Scan';
     const carried = scan ? node.inputs.length - node.int('num_scan_inputs', 0) : node.inputs.length - 2;
     body.inputs.forEach((parameter, i) => {
