@@ -21,6 +21,7 @@ export const LINES = [
   ['math'],
   ['protocol.ts'],
   ['formats.ts'],
+  ['formats'],
   ['errors.ts'],
 ];
 
