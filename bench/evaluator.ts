@@ -1,15 +1,18 @@
 /**
  * The coalition evaluator against the naive one (the whole gated model, one coalition per run, same runtime), group by
- * group, in the same run and in turns: `npm run bench evaluator [MODEL DATA]…`. Exits with 1 when a requirement of the
+ * group, in the same run and in turns: `npm run bench evaluator [MODEL DATA]…`. Without arguments: the examples, and a
+ * ResNet-18 with random weights on synthetic images. Exits with 1 when a requirement of the
  * design is missed: never slower; at least 3 times faster where the suffix has under 25 % of the MACs; at least 40
  * times where the gates fold and the suffix has under 5 %.
  */
 import { openGame, type OpenGame } from '../src/evaluation/coalitions/index.ts';
 import { openDataset } from '../src/evaluation/data/index.ts';
 import { metricsFor, readOutput } from '../src/evaluation/metrics/index.ts';
+import type { Model } from '../src/graph/ir.ts';
 import { loadModel } from '../src/graph/load.ts';
 import { Rng } from '../src/math/random.ts';
 import { analyseStructure } from '../src/units/analyse.ts';
+import { resnet18 } from './resnet18.ts';
 
 const EXAMPLES = [
   ['examples/digits/model.onnx', 'examples/digits/calib.npz'],
@@ -71,9 +74,17 @@ async function slice(
   return count ? (now() - start) / count : NaN;
 }
 
-async function benchModel(path: string, data: string): Promise<Row[]> {
-  const model = loadModel(path);
-  const dataset = await openDataset(model, { path: data, samples: SAMPLES, seed: 0 });
+interface Effort {
+  samples: number;
+  rounds: number;
+  /** Coalitions at once, at most. */
+  atOnce: number;
+}
+const SMALL: Effort = { samples: SAMPLES, rounds: ROUNDS, atOnce: Infinity };
+const LARGE: Effort = { samples: 8, rounds: 2, atOnce: 16 };
+
+async function benchModel(path: string, model: Model, data: string | null, effort: Effort): Promise<Row[]> {
+  const dataset = await openDataset(model, { path: data, samples: effort.samples, seed: 0 });
   const structure = analyseStructure(model);
   const reading = await readOutput(model, dataset);
   const metric = metricsFor(dataset, reading).find((m) => m === 'cross-entropy') ?? metricsFor(dataset, reading)[0];
@@ -83,7 +94,7 @@ async function benchModel(path: string, data: string): Promise<Row[]> {
   console.log(
     'group                units  suffix  strategy  rows    prefix s  ours s/1000  naive s/1000    ratio  required',
   );
-  for (const group of structure.groups.filter((g) => g.prunable)) {
+  for (const group of structure.groups.filter((g) => g.prunable && g.kind !== 'block')) {
     const fast = await openGame(structure, group.id, dataset, options);
     const naive = await openGame(structure, group.id, dataset, { ...options, strategy: 'naive' });
     const make = coalitionMaker(group.size, 1);
@@ -92,11 +103,12 @@ async function benchModel(path: string, data: string): Promise<Row[]> {
     await fast.evaluate(make(1));
     const setup = now() - first;
     await naive.evaluate(makeNaive(1));
-    await fast.evaluate(make(Math.min(fast.preferredBatch, 2 ** group.size / 4)));
+    const atOnce = Math.min(fast.preferredBatch, effort.atOnce);
+    await fast.evaluate(make(Math.min(atOnce, 2 ** group.size / 4)));
     const times: { ours: number[]; naive: number[] } = { ours: [], naive: [] };
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < effort.rounds; round++) {
       const turns = [
-        async () => times.ours.push(await slice(fast, make, fast.preferredBatch, SLICE)),
+        async () => times.ours.push(await slice(fast, make, atOnce, SLICE)),
         async () => times.naive.push(await slice(naive, makeNaive, 1, SLICE)),
       ];
       for (const turn of round % 2 ? turns.reverse() : turns) await turn();
@@ -145,7 +157,8 @@ function line(r: Row, rows: string): string {
 const given = process.argv.slice(2).filter((a) => !a.startsWith('-'));
 const models = given.length ? given.flatMap((m, i) => (i % 2 ? [] : [[m, given[i + 1]]])) : EXAMPLES;
 const all: Row[] = [];
-for (const [path, data] of models) all.push(...(await benchModel(path, data)));
+for (const [path, data] of models) all.push(...(await benchModel(path, loadModel(path), data, SMALL)));
+if (!given.length) all.push(...(await benchModel('ResNet-18 at 224 × 224', resnet18(), null, LARGE)));
 const ours = all.reduce((sum, r) => sum + total(r), 0);
 const naive = all.reduce((sum, r) => sum + r.naive, 0);
 const missed = all.filter((r) => ratio(r) < r.required);
