@@ -1,7 +1,7 @@
 import type { DeviceName, MetricName } from '../../formats.ts';
 import { modelCost } from '../../graph/cost.ts';
 import { removeDeadNodes } from '../../graph/edit.ts';
-import { opsetVersion, type Node } from '../../graph/ir.ts';
+import { opsetVersion, type Node, type Value } from '../../graph/ir.ts';
 import { SecateurError, checkSignal } from '../../errors.ts';
 import { hostTypeOf } from '../../runtime/host-tensor.ts';
 import { createSession } from '../../runtime/session.ts';
@@ -14,12 +14,12 @@ import type { OutputReading } from '../types.ts';
 import { cutAtGates } from './cut.ts';
 import { keepOutputs } from '../../graph/outputs.ts';
 import { addMaskGradients, type GradientSuffix } from './mask-gradients.ts';
-import { crossingProblem, instrument, type Instrumented, productsAtCut } from './instrument.ts';
+import { crossingProblem, instrument, type Instrumented, type MetricPlace, productsAtCut } from './instrument.ts';
 import { appendMetric, canExpress, targetOf, rowLayout } from './metric-graph.ts';
 import { cutRaw } from './raw-cut.ts';
 import { RawEvaluator } from './raw-evaluator.ts';
 import { RowsEvaluator, type Target } from './rows-evaluator.ts';
-import { prefixStep, runSize } from './run-size.ts';
+import { foldsPay, prefixStep, runSize } from './run-size.ts';
 import { oneByOne, sampleShapes, samplesProblem } from './samples.ts';
 import { CrossingStore } from './store.ts';
 import type { MaskEvaluator } from './sums.ts';
@@ -175,29 +175,29 @@ async function openRows(
 ): Promise<OpenEvaluator> {
   const { proof } = freed;
   const targets: Target[] = [];
-  const parts = instrument(gated, freed, {
-    many,
-    fold: many && strategy !== 'cut' && gated.gates.length === 1,
-    // Few coalitions on small batches of samples: those of a group would be run for nothing.
-    s: gradients ? 1 : undefined,
-    finish: (places) => {
-      const rows = terms.map((term, i) => {
-        const place = places[i];
-        const { width, elemType } = targetOf(
-          term.metric,
-          term.reading.reading,
-          rowLayout(place.dims, proof.batch, term.reading),
-        );
-        targets.push({ type: hostTypeOf(elemType)!, width, data: term.target(place.dims, proof.batch) });
-        const row = appendMetric(place, i, term.metric, term.reading, proof.batch);
-        return term.weight === 1
-          ? row
-          : place.builder.op('Mul', [row, place.builder.floats(Float32Array.of(term.weight), [])]);
-      });
-      return rows.reduce((a, b) => places[0].builder.op('Add', [a, b]));
-    },
-  });
+  const finish = (places: readonly MetricPlace[]): Value => {
+    targets.length = 0;
+    const rows = terms.map((term, i) => {
+      const place = places[i];
+      const { width, elemType } = targetOf(
+        term.metric,
+        term.reading.reading,
+        rowLayout(place.dims, proof.batch, term.reading),
+      );
+      targets.push({ type: hostTypeOf(elemType)!, width, data: term.target(place.dims, proof.batch) });
+      const row = appendMetric(place, i, term.metric, term.reading, proof.batch);
+      return term.weight === 1
+        ? row
+        : place.builder.op('Mul', [row, place.builder.floats(Float32Array.of(term.weight), [])]);
+    });
+    return rows.reduce((a, b) => places[0].builder.op('Add', [a, b]));
+  };
+  // Few coalitions on small batches of samples: those of a group would be run for nothing.
+  const build = (fold: boolean): Instrumented =>
+    instrument(gated, freed, { many, fold, s: gradients ? 1 : undefined, finish });
   const back = new Map([...macs].map(([n, m]) => [freed.node(n), m] as const));
+  let parts = build(many && strategy !== 'cut' && gated.gates.length === 1);
+  if (!foldsPay(parts, runSize(parts, back, many, dataset.samples, device, gradients))) parts = build(false);
   const withGradients = gradients ? gradientSuffix(parts, info) : undefined;
   info.gradients = withGradients !== undefined;
   const size = runSize(parts, back, many, dataset.samples, device, info.gradients);

@@ -19,6 +19,8 @@ const MOST_ROWS = 65536;
 const SHARED = 16;
 /** Rows of the masks × contributions product: with fewer it is slow. */
 const FOLDED_COALITIONS = [64, 256];
+/** With fewer, reading the contributions of all units takes longer than computing the consumer. */
+const LEAST_FOLDED = 16;
 
 /** Rows and coalitions of a run of the suffix. Depends on shapes alone, so that results can be made again. */
 export function runSize(
@@ -46,6 +48,11 @@ export function runSize(
   }
   const groups = Math.max(1, Math.min(SHARED, Math.ceil(samples / parts.s)));
   return { rows, coalitions: Math.max(1, Math.min(64, Math.floor(rows / (groups * parts.s)))) };
+}
+
+/** Whether so many coalitions share a run that the products of masks and contributions are faster than what they stand for. */
+export function foldsPay(parts: Pick<Instrumented, 'folds'>, { coalitions }: RunSize): boolean {
+  return parts.folds.length === 0 || coalitions >= LEAST_FOLDED;
 }
 
 /** Groups per run of the prefix. */
