@@ -1,24 +1,8 @@
 import type { Node, Value } from '../../graph/ir.ts';
-import { type Constants, normal, rankOf } from './constants.ts';
-import { combine, EACH, INDEX, MIXED, PRODUCT, SLOTS, type Tag, type Tagged } from './tags.ts';
-
-/** What the rules below ask of the walk that calls them, and what they tell it. */
-export interface Tracking {
-  /** Number of experts by the router. */
-  readonly width: number;
-  readonly constants: Constants;
-  tag(value: Value | null | undefined): Tag | undefined;
-  /** A node that chooses experts: the numbers of the chosen, where it gives them, and how many. */
-  chose(node: Node, indices: Value | null, k: number | undefined): void;
-  /** A weight `[experts, …]` is read by all experts at once (`lookup`: by the numbers of the chosen). */
-  stacked(node: Node, weight: Value, lookup: boolean): void;
-  /** `value` holds results of all experts along `axis`, made without knowing which are chosen. @returns false when it does not. */
-  results(value: Value, axis: number): boolean;
-  /** Experts are told apart by their place among those that were hit. */
-  byPlace(): void;
-}
-
-type Rule = (node: Node, t: Tracking) => (Tag | undefined)[];
+import { normal, rankOf } from './constants.ts';
+import { MOVES } from './moves.ts';
+import { all, axesOf, taggedInputs, type Rule, type Tracking } from './rule.ts';
+import { combine, EACH, INDEX, MIXED, PRODUCT, SLOTS, type Tag } from './tags.ts';
 
 /** Tags of a node's outputs, given those of its inputs. */
 export function propagate(node: Node, t: Tracking): (Tag | undefined)[] {
@@ -27,76 +11,6 @@ export function propagate(node: Node, t: Tracking): (Tag | undefined)[] {
     if (rule) return rule(node, t);
   }
   return node.outputs.map(() => all(node, t));
-}
-
-/** What the inputs have in common. */
-function all(node: Node, t: Tracking): Tag | undefined {
-  return combine(taggedInputs(node, t), rankOf(node.outputs[0]));
-}
-
-function taggedInputs(node: Node, t: Tracking): Tagged[] {
-  return node.inputs.flatMap((value) => {
-    const tag = t.tag(value);
-    return tag ? [{ tag, rank: rankOf(value) }] : [];
-  });
-}
-
-/** Ops whose first input decides, moved to another axis. `move` gives the new place, −1 when it is lost. */
-const moved =
-  (move: (axis: number, node: Node, t: Tracking) => number): Rule =>
-  (node, t) => {
-    const tag = t.tag(node.inputs[0]);
-    if (tag?.kind !== 'axis' && tag?.kind !== 'hits') return node.outputs.map(() => tag);
-    const axis = tag.axis < 0 ? -1 : move(tag.axis, node, t);
-    return node.outputs.map(() => ({ ...tag, axis }));
-  };
-
-function transposed(axis: number, node: Node): number {
-  const perm = node.ints('perm');
-  return perm ? perm.indexOf(axis) : (rankOf(node.inputs[0]) ?? 0) - 1 - axis;
-}
-
-function axesOf(node: Node, t: Tracking): number[] | undefined {
-  return node.ints('axes') ?? t.constants.ints(node.inputs[1]);
-}
-
-function unsqueezed(axis: number, node: Node, t: Tracking): number {
-  const rank = rankOf(node.outputs[0]);
-  const axes = axesOf(node, t)?.map((a) => normal(a, rank));
-  if (!axes) return -1;
-  let place = axis;
-  for (const added of [...axes].sort((a, b) => a - b)) if (added <= place) place++;
-  return place;
-}
-
-function squeezed(axis: number, node: Node, t: Tracking): number {
-  const shape = node.inputs[0]?.type?.shape;
-  const axes = axesOf(node, t)?.map((a) => normal(a, shape?.length));
-  const gone = axes ?? shape?.flatMap((d, i) => (d === 1 ? [i] : [])) ?? [];
-  return gone.includes(axis) ? -1 : axis - gone.filter((a) => a < axis).length;
-}
-
-/** Where the experts lie behind a Reshape: as many axes from one end as before, or the only axis of that size. */
-function reshaped(node: Node, t: Tracking): (Tag | undefined)[] {
-  const tag = t.tag(node.inputs[0]);
-  if (tag?.kind !== 'axis') return node.outputs.map(() => tag);
-  const from = node.inputs[0]?.type?.shape;
-  const to = node.outputs[0]?.type?.shape;
-  return node.outputs.map(() => ({ ...tag, axis: from && to ? placeAfter(tag.axis, from, to, t.width) : -1 }));
-}
-
-type Dims = readonly (number | string | null)[];
-
-function placeAfter(axis: number, from: Dims, to: Dims, width: number): number {
-  const size = axis < 0 ? width : from[axis];
-  const fits = to.flatMap((d, i) => (d === size ? [i] : []));
-  if (fits.length === 1) return fits[0];
-  if (axis < 0) return -1;
-  const right = to.length - (from.length - axis);
-  const same = (i: number, j: number) => from[i] === to[j] && from[i] !== null;
-  if (fits.includes(right) && from.slice(axis).every((_, i) => same(axis + i, right + i))) return right;
-  if (fits.includes(axis) && from.slice(0, axis + 1).every((_, i) => same(i, i))) return axis;
-  return -1;
 }
 
 const topK: Rule = (node, t) => {
@@ -389,10 +303,7 @@ function table(entries: Record<string, Rule>): ReadonlyMap<string, Rule> {
 
 const RULES = table({
   'Shape Size ConstantOfShape': nothing,
-  Transpose: moved(transposed),
-  Unsqueeze: moved(unsqueezed),
-  Squeeze: moved(squeezed),
-  'Reshape Flatten': reshaped,
+  ...MOVES,
   TopK: topK,
   ArgMax: argMax,
   Hardmax: hardmax,

@@ -2,7 +2,8 @@ import { readBy } from '../../graph/edit.ts';
 import type { Graph, Node, Value } from '../../graph/ir.ts';
 import type { Constants } from './constants.ts';
 import { isLinear, normal, rankOf } from './constants.ts';
-import { propagate, type Tracking } from './propagate.ts';
+import { propagate } from './propagate.ts';
+import type { Tracking } from './rule.ts';
 import { branchesOf, stacksBehind } from './results.ts';
 import { combine, EACH, MIXED, type Tag } from './tags.ts';
 
