@@ -30,6 +30,8 @@ export class FeatureMap {
   private readonly live = h('div', { class: 'sr-only', attrs: { 'aria-live': 'polite' } });
   private readonly onMark: (index: number | null) => void;
   private data: FeatureMapData | null = null;
+  /** One pixel per pixel of the image, in the colours of the theme; null until it is drawn. */
+  private image: HTMLCanvasElement | null = null;
   private active: number | null = null;
   private room = LARGEST;
 
@@ -51,11 +53,15 @@ export class FeatureMap {
       this.room = Math.min(LARGEST, width);
       this.draw();
     });
-    onThemeChange(() => this.draw());
+    onThemeChange(() => {
+      this.image = null;
+      this.draw();
+    });
   }
 
   set(data: FeatureMapData): void {
     this.data = data;
+    this.image = null;
     setAttr(this.stage, 'aria-label', `${data.label}. Arrow keys walk over the image.`);
     this.draw();
   }
@@ -82,26 +88,9 @@ export class FeatureMap {
     canvas.style.height = `${height}px`;
     const g = canvas.getContext('2d');
     if (!g) return;
-    const largest = largestImportance(data.features) || 1;
-    const [positive, negative] = [rgb(tone('positive')), rgb(tone('negative'))];
-    const image = g.createImageData(grid.width, grid.height);
-    for (let y = 0; y < grid.height; y++) {
-      for (let x = 0; x < grid.width; x++) {
-        const { importance } = data.features[cellOf(grid, y, x)];
-        const share = Math.sqrt(Math.abs(importance) / largest);
-        const colour = importance < 0 ? negative : positive;
-        const under = shade(data.picture, grid, y, x);
-        const over = data.picture ? 0.1 + 0.65 * share : share;
-        const at = (y * grid.width + x) * 4;
-        for (let c = 0; c < 3; c++) image.data[at + c] = under[c] + (colour[c] - under[c]) * over * (share > 0 ? 1 : 0);
-        image.data[at + 3] = 255;
-      }
-    }
-    const small = h('canvas', { attrs: { width: grid.width, height: grid.height } });
-    small.getContext('2d')?.putImageData(image, 0, 0);
     g.imageSmoothingEnabled = false;
-    g.drawImage(small, 0, 0, canvas.width, canvas.height);
-    const unit = (canvas.width / grid.width) * 1;
+    g.drawImage((this.image ??= painted(data)), 0, 0, canvas.width, canvas.height);
+    const unit = canvas.width / grid.width;
     g.lineWidth = Math.max(1, ratio);
     g.strokeStyle = tone('ink');
     for (const index of data.selected) frame(g, grid, index, unit);
@@ -109,10 +98,12 @@ export class FeatureMap {
       g.lineWidth = 2 * ratio;
       frame(g, grid, this.active, unit);
     }
-    this.drawLegend(data, largest, positive, negative);
+    this.drawLegend(data);
   }
 
-  private drawLegend(data: FeatureMapData, largest: number, positive: number[], negative: number[]): void {
+  private drawLegend(data: FeatureMapData): void {
+    const largest = largestImportance(data.features) || 1;
+    const [positive, negative] = [rgb(tone('positive')), rgb(tone('negative'))];
     const signed = data.features.some((f) => f.importance < 0);
     setText(this.low, signed ? number(-largest) : '0');
     setText(this.high, `${number(largest)} ${data.method === 'qfit' ? 'share' : ''}`);
@@ -181,23 +172,46 @@ export class FeatureMap {
   }
 }
 
+/** The image with its importances laid over it, in its own size. */
+function painted({ features, grid, picture }: FeatureMapData): HTMLCanvasElement {
+  const canvas = h('canvas', { attrs: { width: grid.width, height: grid.height } });
+  const g = canvas.getContext('2d');
+  if (!g) return canvas;
+  const largest = largestImportance(features) || 1;
+  const [positive, negative, ground] = [rgb(tone('positive')), rgb(tone('negative')), rgb(tone('neutral'))];
+  const image = g.createImageData(grid.width, grid.height);
+  for (let y = 0; y < grid.height; y++) {
+    for (let x = 0; x < grid.width; x++) {
+      const { importance } = features[cellOf(grid, y, x)];
+      const share = Math.sqrt(Math.abs(importance) / largest);
+      const colour = importance < 0 ? negative : positive;
+      const under = picture ? grey(picture, grid, y, x) : ground;
+      const over = share > 0 && picture ? 0.1 + 0.65 * share : share;
+      const at = (y * grid.width + x) * 4;
+      for (let c = 0; c < 3; c++) image.data[at + c] = under[c] + (colour[c] - under[c]) * over;
+      image.data[at + 3] = 255;
+    }
+  }
+  g.putImageData(image, 0, 0);
+  return canvas;
+}
+
 /** Number of the feature that a pixel belongs to. */
 function cellOf(grid: FeatureGrid, y: number, x: number): number {
   const column = grid.columns === 1 ? 0 : Math.floor(x / grid.patch);
   return Math.floor(y / grid.patch) * grid.columns + column;
 }
 
-/** The image in grey, between the editor's ground and a muted ink; without one an even ground. */
-function shade(picture: FeaturePicture | null, grid: FeatureGrid, y: number, x: number): [number, number, number] {
-  if (!picture) return rgb(tone('neutral'));
+/** A pixel of the picture in grey, neither black nor white, so that colours over it can be told apart. */
+function grey(picture: FeaturePicture, grid: FeatureGrid, y: number, x: number): [number, number, number] {
   const [py, px] = [Math.floor((y * picture.height) / grid.height), Math.floor((x * picture.width) / grid.width)];
   const at = (py * picture.width + px) * picture.channels;
   // Luma of ITU-R BT.709.
   const [r, g, b] =
     picture.channels === 3 ? picture.pixels.slice(at, at + 3) : Array<number>(3).fill(picture.pixels[at]);
   const luma = (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
-  const grey = 20 + 215 * luma;
-  return [grey, grey, grey];
+  const shade = 20 + 215 * luma;
+  return [shade, shade, shade];
 }
 
 function frame(g: CanvasRenderingContext2D, grid: FeatureGrid, index: number, unit: number): void {
