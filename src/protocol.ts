@@ -219,7 +219,7 @@ export interface DataChoice {
 /** What the controls of the view Features say; what is left out is chosen by the data. */
 export type FeatureControls = Pick<
   FeaturesParams,
-  'method' | 'sample' | 'input' | 'kind' | 'patch' | 'baseline' | 'select' | 'spread'
+  'method' | 'sample' | 'input' | 'kind' | 'patch' | 'baseline' | 'select'
 > & {
   /** Every sample by itself, by a selector network. */
   each?: boolean;

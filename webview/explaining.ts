@@ -69,7 +69,6 @@ export class Explaining {
       // Q-FIT takes the loss that suits the data: accuracy, the usual choice for ranks, has no gradient.
       metric: method === 'shapley' ? (view.metric ?? undefined) : undefined,
       select: asked.select,
-      spread: asked.select === undefined ? undefined : asked.spread,
       against: asked.against && report && !asked.each ? report.output : undefined,
       seed: view.data?.seed ?? 0,
       device: view.device,

@@ -1,8 +1,8 @@
 import { SecateurError } from '../errors.ts';
 import type { FeatureLayout } from './layout.ts';
 
-/** λ unless it is given. */
-export const DEFAULT_SPREAD = 0.5;
+/** λ where features have places, unless it is given. */
+const SPREAD = 0.5;
 
 /**
  * Spatially aware selection (after Adamczewski et al. 2023, Lidar Line Selection with Spatially-Aware Shapley Value,
@@ -18,7 +18,7 @@ export function selectFeatures(
   layout: FeatureLayout,
   importance: ArrayLike<number>,
   count: number,
-  spread = hasPlaces(layout) ? DEFAULT_SPREAD : 0,
+  spread = defaultSpread(layout),
 ): number[] {
   checkSelection(layout, count, spread);
   const n = layout.size;
@@ -56,8 +56,13 @@ export function checkSelection(layout: FeatureLayout, count: number, spread: num
     );
 }
 
+/** λ unless it is given: nothing to spread where features have no neighbours. */
+export function defaultSpread(layout: FeatureLayout): number {
+  return hasPlaces(layout) ? SPREAD : 0;
+}
+
 /** Whether features have neighbours: in an image, or along a sequence. */
-export function hasPlaces({ kind }: FeatureLayout): boolean {
+function hasPlaces({ kind }: FeatureLayout): boolean {
   return kind !== 'columns' && kind !== 'channels';
 }
 

@@ -92,7 +92,7 @@ export class FeaturesView implements View {
       { label: 'How many to choose', numeric: true, className: 'short', placeholder: 'none' },
       (v) => {
         const number = Number(v);
-        controls({ select: Number.isInteger(number) && number >= 1 ? number : undefined, spread: 0.5 });
+        controls({ select: Number.isInteger(number) && number >= 1 ? number : undefined });
       },
     );
     this.selectWords = h('span', { class: 'words' }, 'and choose', this.select.element, 'that lie apart');

@@ -3,6 +3,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { SecateurError } from '../../errors.ts';
 import type { FeatureBaseline, FeatureComparison, FeatureKind, Features, FeatureScaling } from '../../formats.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
+import type { FeaturesParams } from '../../protocol.ts';
 import { inputsOf } from '../files.ts';
 import { duration, significant } from '../numbers.ts';
 import type { DataOptions } from '../options.ts';
@@ -20,27 +21,14 @@ const SHOWN = 20;
 /** Letters of the longest bar. */
 const BAR = 24;
 
-interface FeatureOptions extends DataOptions {
-  method: 'qfit' | 'shapley';
-  mode?: 'global' | 'local';
-  sample?: number;
+interface FeatureOptions
+  extends
+    DataOptions,
+    Omit<FeaturesParams, 'model' | 'input' | 'kind' | 'metric' | 'seed' | 'device' | 'data' | 'method' | 'baseline'> {
+  method: NonNullable<FeaturesParams['method']>;
   featuresKind?: FeatureKind;
-  patch?: number;
   featureInput?: string;
   baseline: FeatureBaseline;
-  scaling?: FeatureScaling;
-  form?: 'sampled' | 'point';
-  draws?: number;
-  prior?: number;
-  klWeight?: number;
-  steps?: number;
-  batch?: number;
-  learningRate?: number;
-  budget?: number;
-  against?: string;
-  compareLabels?: [number, number];
-  select?: number;
-  spread?: number;
   out?: string;
 }
 

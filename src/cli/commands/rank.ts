@@ -1,15 +1,8 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type {
-  GroupRanks,
-  MethodName,
-  Ranks,
-  RanksByMethod,
-  ShapleyEstimator,
-  SwitchForm,
-  SwitchScaling,
-} from '../../formats.ts';
+import type { GroupRanks, MethodName, Ranks, RanksByMethod } from '../../formats.ts';
 import { asSecateurError, SecateurError } from '../../errors.ts';
+import type { EngineMethods } from '../../protocol.ts';
 import { agreementOf } from '../../ranking/agreement.ts';
 import { checkJsonTarget, writeJsonFile } from '../../pruning/export/files.ts';
 import { matchGroups } from '../../pruning/plan/freeze.ts';
@@ -34,16 +27,12 @@ import type { Session } from '../run.ts';
 import { print, printWarnings, runSession } from '../run.ts';
 import { table } from '../table.ts';
 
-interface RankOptions extends DataOptions {
+/** What the command hands on as it is. */
+type Handed = 'budget' | 'tolerance' | 'estimator' | 'truncation' | 'form' | 'scaling' | 'prior';
+
+interface RankOptions extends DataOptions, Pick<EngineMethods['rank']['params'], Handed> {
   method: MethodName[];
   group?: string[];
-  budget?: number;
-  tolerance?: number;
-  estimator?: ShapleyEstimator;
-  truncation?: number;
-  form?: SwitchForm;
-  scaling?: SwitchScaling;
-  prior?: number;
   players: 'units' | 'layers';
   closing?: number;
   out?: string;

@@ -13,7 +13,7 @@ import { dirichletMean } from '../../math/dirichlet.ts';
 import { explainEach, type EachExplained } from '../../features/selector/explain-each.ts';
 import { openFeatureModel, type FeatureModel } from '../../features/feature-model.ts';
 import { pictureOf } from '../../features/picture.ts';
-import { checkSelection, DEFAULT_SPREAD, hasPlaces, selectFeatures } from '../../features/select.ts';
+import { checkSelection, defaultSpread, selectFeatures } from '../../features/select.ts';
 import { qfitSettings, type QfitSettings } from '../../features/settings.ts';
 import { explainByShapley } from '../../features/shapley.ts';
 import type { DeviceName, FeatureExplanation, Features, MetricName } from '../../formats.ts';
@@ -274,7 +274,7 @@ async function select(
   { select: count, spread, method }: FeaturesParams,
   { signal }: JobContext,
 ): Promise<NonNullable<Features['selected']>> {
-  const used = spread ?? (hasPlaces(model.layout) ? DEFAULT_SPREAD : 0);
+  const used = spread ?? defaultSpread(model.layout);
   const importance = scores.map((f) => f.importance);
   const indices = selectFeatures(model.layout, importance, count!, used);
   const gates = new Float32Array(model.layout.size);
